@@ -1,0 +1,75 @@
+"""eventstore: an event store for Python, with one behaviour on every engine."""
+
+from eventstore.backend import Capability, Snapshot, StreamInfo
+from eventstore.errors import (
+    CapabilityNotSupported,
+    CheckpointConflict,
+    DuplicateEventId,
+    EventStoreError,
+    InvalidArgument,
+    InvalidEvent,
+    InvalidUrl,
+    MissingExtra,
+    SchemaError,
+    SchemaOutdated,
+    SchemaTooNew,
+    StorageError,
+    StoreNotOpen,
+    StoreReadOnly,
+    StoreUnavailable,
+    StreamDeleted,
+    TransactionConflict,
+    TransactionError,
+    UnknownOption,
+    UnknownScheme,
+    VersionMismatch,
+    WrongExpectedVersion,
+)
+from eventstore.events import JsonObject, NewEvent, RecordedEvent, caused_by, event_ids_from
+from eventstore.filters import Filter
+from eventstore.operations import StreamWrite
+from eventstore.registry import open_store
+from eventstore.store import EventStore, StoreTransaction
+from eventstore.versions import ANY, NO_STREAM, STREAM_EXISTS, ExpectedVersion
+
+__all__ = [
+    "ANY",
+    "NO_STREAM",
+    "STREAM_EXISTS",
+    "Capability",
+    "CapabilityNotSupported",
+    "CheckpointConflict",
+    "DuplicateEventId",
+    "EventStore",
+    "EventStoreError",
+    "ExpectedVersion",
+    "Filter",
+    "InvalidArgument",
+    "InvalidEvent",
+    "InvalidUrl",
+    "JsonObject",
+    "MissingExtra",
+    "NewEvent",
+    "RecordedEvent",
+    "SchemaError",
+    "SchemaOutdated",
+    "SchemaTooNew",
+    "Snapshot",
+    "StorageError",
+    "StoreNotOpen",
+    "StoreReadOnly",
+    "StoreTransaction",
+    "StoreUnavailable",
+    "StreamDeleted",
+    "StreamInfo",
+    "StreamWrite",
+    "TransactionConflict",
+    "TransactionError",
+    "UnknownOption",
+    "UnknownScheme",
+    "VersionMismatch",
+    "WrongExpectedVersion",
+    "caused_by",
+    "event_ids_from",
+    "open_store",
+]

@@ -1,0 +1,320 @@
+"""The contract between the store and an engine: all that the author of a backend must read.
+
+A backend stores. It receives arguments that the core has checked (names, versions, limits, JSON text) and neither
+validates, pages, retries nor polls. It is one class with the methods of `Backend`, an entry point in the group
+`eventstore.backends` under its URL scheme, and a subclass of the conformance suite that proves it:
+
+    [project.entry-points."eventstore.backends"]
+    redis = "eventstore_redis:open_backend"
+
+where `open_backend(url: str, **options: object) -> Backend` reads the URL (see `eventstore.urls`) and does no I/O.
+
+What goes wrong in the database is raised as one of the errors of `eventstore.errors`, chained to the driver's own:
+`StoreUnavailable` for what may work later (with `outcome_unknown=True` when the call may have taken effect),
+`StoreReadOnly` where writes are refused, `StorageError` for the rest. Every call is safe to cancel: it then happened
+wholly or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from enum import Enum
+from typing import Any, Protocol, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from eventstore.events import JsonObject, RecordedEvent
+from eventstore.filters import Filter
+from eventstore.versions import ExpectedVersion
+
+
+class Capability(Enum):
+    """What a backend may promise beyond the required core."""
+
+    DURABLE = "durable"
+    """What was written is there after the store is closed and opened again by the same URL."""
+
+    SHARED = "shared"
+    """Several stores, in one process or many, can use the same URL at the same time."""
+
+    TRANSACTIONS = "transactions"
+    """`Backend.transaction()`: appends, snapshots, checkpoints and lifecycle calls commit together or not at all."""
+
+    SQL_TRANSACTIONS = "SQL transactions"
+    """The caller's own SQL joins in: a transaction has a `connection`, and `Backend.bind()` joins the caller's."""
+
+
+class Direction(Enum):
+    """Which way a page is read."""
+
+    FORWARD = "forward"
+    BACKWARD = "backward"
+
+
+# --- What the core hands to a backend --------------------------------------------------------------------------------
+
+
+class EncodedEvent(msgspec.Struct, frozen=True):
+    """A checked event; `data` and `metadata` are JSON text in UTF-8, each an object."""
+
+    event_id: UUID
+    event_type: str
+    data: bytes
+    metadata: bytes
+
+
+class StreamAppend(msgspec.Struct, frozen=True):
+    """Events for one stream. `eventstore.versions` evaluates the expectation, as a predicate or as a range."""
+
+    stream_id: str
+    stream_type: str
+    expected_version: ExpectedVersion
+    events: tuple[EncodedEvent, ...]
+
+
+Transaction: TypeAlias = Sequence[StreamAppend]
+"""One or more appends to different streams, all or nothing. No event id occurs twice in it."""
+
+
+# --- What a backend answers ------------------------------------------------------------------------------------------
+
+
+class AppendedStream(msgspec.Struct, frozen=True):
+    """Where the events of one `StreamAppend` went: versions from `first_version` on, a position for each."""
+
+    first_version: int
+    positions: tuple[int, ...]
+    created_at: datetime
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """The transaction is stored, durably. `streams` follow the order of its appends."""
+
+    streams: tuple[AppendedStream, ...]
+
+
+class StreamState(msgspec.Struct, frozen=True):
+    """The version of a stream (0: it never had events), and whether it carries a tombstone."""
+
+    stream_id: str
+    version: int
+    deleted: bool
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """Nothing of the transaction was stored; these facts, read at one instant after the attempt, tell why.
+
+    `streams` are the states of the transaction's streams, in its order; `stored` the events in the store, in whatever
+    stream, that have one of its event ids. The core decides what it means: the same batch sent again, a wrong
+    expectation, a reused id, or a race that is over (then it calls again).
+    """
+
+    streams: tuple[StreamState, ...]
+    stored: tuple[RecordedEvent, ...]
+
+
+Outcome: TypeAlias = Appended | Conflict
+
+
+class LogPage(msgspec.Struct, frozen=True):
+    """One page of the log.
+
+    `looked_to` is the last position that the page has looked at, matching or not: the next page continues there, and a
+    forward reader may keep it as a bookmark. `at_end` says that there was nothing more to look at for now.
+    """
+
+    events: list[RecordedEvent]
+    looked_to: int
+    at_end: bool
+
+
+class StreamInfo(msgspec.Struct, frozen=True):
+    """What a store knows of a stream.
+
+    `version` is the number of its last event, kept even when the events are gone; `first_version` that of the first one
+    not truncated or erased (`version + 1` where none is left); `deleted` whether it carries a tombstone.
+    """
+
+    stream_id: str
+    stream_type: str
+    version: int
+    first_version: int
+    deleted: bool
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The state of an aggregate after the event numbered `version`, kept to load it faster."""
+
+    stream_id: str
+    version: int
+    data: JsonObject
+    created_at: datetime
+
+
+class EncodedSnapshot(msgspec.Struct, frozen=True):
+    """A checked snapshot; `data` is JSON text in UTF-8."""
+
+    stream_id: str
+    version: int
+    data: bytes
+
+
+# --- The protocol ----------------------------------------------------------------------------------------------------
+
+
+class Session(Protocol):
+    """The primitives that work alike on a store and inside a transaction."""
+
+    async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
+        """Store each transaction, or say why not, in order; return an outcome for each.
+
+        A transaction is stored wholly or not at all. It is stored when every stream meets its expectation and is not
+        deleted and none of the event ids is in the store; otherwise its outcome is a `Conflict`. The transactions fail
+        on their own: one's conflict leaves the others alone. When the call returns, all that was stored is durable.
+
+        Events get the next versions of their stream without a gap, growing positions that were never used before, and
+        the store's clock, which never goes back within a stream.
+        """
+        ...
+
+    async def read_stream(
+        self, stream_id: str, start: int | None, limit: int, direction: Direction
+    ) -> list[RecordedEvent] | None:
+        """Return up to `limit` events of a stream by version, or None if the stream is deleted.
+
+        Forward: versions from `start` (None: the first) upwards. Backward: from `start` (None: the last) downwards.
+        Inclusive; fewer than `limit` events mean that there are no more.
+        """
+        ...
+
+    async def stream_info(self, stream_id: str) -> StreamInfo | None:
+        """Return what is known of a stream, deleted or not, or None if it never had an event nor a tombstone."""
+        ...
+
+    async def list_streams(
+        self, stream_type: str | None, prefix: str | None, after: str | None, limit: int, *, include_deleted: bool
+    ) -> list[StreamInfo]:
+        """Return up to `limit` streams by id, in the byte order of their UTF-8, from the first after `after` on.
+
+        All conditions that are not None hold. The cost depends on the streams returned, not on the size of the log.
+        """
+        ...
+
+    async def truncate_stream(self, stream_id: str, before_version: int) -> int | None:
+        """Remove the stream's events below `before_version` for good; return how many, or None if it is deleted.
+
+        The stream's version stays, also when no event is left, and so does everything in other streams.
+        """
+        ...
+
+    async def delete_stream(
+        self, stream_id: str, expected_version: ExpectedVersion, *, erase: bool
+    ) -> StreamState | None:
+        """Put a tombstone on a stream that meets the expectation, and remove its snapshot; return None when done.
+
+        With `erase` its events go too, also on a stream that was deleted before without. Where the expectation fails,
+        or the stream is deleted already and there is nothing to erase, nothing changes and the stream's state is
+        returned.
+        """
+        ...
+
+    async def load_snapshot(self, stream_id: str) -> Snapshot | None:
+        """Return the stream's latest snapshot."""
+        ...
+
+    async def save_snapshot(self, snapshot: EncodedSnapshot) -> StreamState | None:
+        """Keep the snapshot unless one of a later version is there already; return None.
+
+        Where the stream is deleted, or its version is below the snapshot's, nothing changes and its state is returned.
+        """
+        ...
+
+    async def delete_snapshots(self, stream_id: str) -> None:
+        """Forget the stream's snapshots."""
+        ...
+
+    async def load_checkpoint(self, name: str) -> int:
+        """Return the position saved under the name, 0 if there is none."""
+        ...
+
+    async def save_checkpoint(self, name: str, position: int, expected: int) -> int:
+        """Move the checkpoint from `expected` (0: none yet) to `position`, atomically, if that is where it is.
+
+        Return where the checkpoint was found: `expected` means that it was moved.
+        """
+        ...
+
+
+class SessionInTransaction(Session, Protocol):
+    """A session whose effects show to others only once its transaction commits."""
+
+    @property
+    def connection(self) -> Any:
+        """The driver's own connection (aiosqlite, psycopg, …) that runs the transaction.
+
+        Raises `CapabilityNotSupported` where there is none. The one `Any` here: the type is the driver's.
+        """
+        ...
+
+
+class Backend(Session, Protocol):
+    """One store in one engine. Not opened by its constructor; used by one event loop."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name for people, e.g. `Postgres`."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the backend promises beyond the required core."""
+        ...
+
+    async def open(self) -> None:
+        """Acquire what is needed, create or upgrade the schema unless switched off, and check that it is sound."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything; idempotent; completes also when cancelled. The process can exit afterwards."""
+        ...
+
+    async def migrate(self) -> None:
+        """Create or upgrade the schema; safe when many processes do it at once; works before `open`."""
+        ...
+
+    async def schema_version(self) -> int:
+        """Return the schema's version, 0 where there is none; works before `open`."""
+        ...
+
+    async def read_all(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
+        """Return up to `limit` events of the log that match the filter, by global position.
+
+        Forward: positions above `start` (None: from the beginning). Backward: below `start` (None: from the head).
+
+        Never passes a position below which an event may yet appear, whatever the concurrency: a position returned, as
+        an event's or as `looked_to`, is a bookmark for good. An engine that draws positions before it commits must
+        withhold what lies above one that is still open.
+        """
+        ...
+
+    async def head(self) -> int:
+        """Return the last position that a reader may bookmark, 0 for an empty log; it never decreases."""
+        ...
+
+    def transaction(self) -> AbstractAsyncContextManager[SessionInTransaction]:
+        """Run a transaction: commit on a clean exit, roll back on an exception. Needs `TRANSACTIONS`."""
+        ...
+
+    def bind(self, connection: Any) -> SessionInTransaction:
+        """Join the transaction that the caller runs on `connection`. Needs `SQL_TRANSACTIONS`.
+
+        Raises `InvalidArgument` if it is no connection of this engine's driver.
+        """
+        ...
+
+
+BackendFactory: TypeAlias = Callable[..., Backend]
+"""What an entry point names: called with the URL, and the options of `open_store` as keywords."""

@@ -1,0 +1,231 @@
+"""Everything eventstore raises on purpose, under one root.
+
+Each error carries its facts as attributes and says in one sentence what was wrong and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from eventstore.versions import ExpectedVersion
+
+
+class EventStoreError(Exception):
+    """The root of every error that eventstore raises on purpose."""
+
+
+# --- What the caller passed ------------------------------------------------------------------------------------------
+
+
+class InvalidArgument(EventStoreError, ValueError):
+    """An argument is out of its range or of the wrong type; nothing was read or written."""
+
+    def __init__(self, argument: str, value: object, expectation: str) -> None:
+        self.argument = argument
+        self.value = value
+        self.expectation = expectation
+        super().__init__(f"invalid {argument} {_shorten(value)}: {expectation}")
+
+
+class InvalidEvent(EventStoreError, ValueError):
+    """An event cannot be stored as it is; nothing was written.
+
+    `path` points to the fault inside the event, e.g. `$.data.items[0].price`.
+    """
+
+    def __init__(self, path: str, reason: str, *, event_id: object = None) -> None:
+        self.path = path
+        self.reason = reason
+        self.event_id = event_id
+        super().__init__(f"invalid event at {_shorten_middle(path)}: {reason}")
+
+
+class InvalidUrl(EventStoreError, ValueError):
+    """A store URL, or an option in it, is not understood. The message never shows credentials."""
+
+
+class UnknownScheme(InvalidUrl):
+    """No installed backend answers to the URL's scheme."""
+
+    def __init__(self, scheme: str, installed: Sequence[str]) -> None:
+        self.scheme = scheme
+        self.installed = tuple(installed)
+        names = ", ".join(f"{name}://" for name in installed) or "none"
+        super().__init__(
+            f"no backend for {scheme}://; installed are: {names}. Check the spelling, or install the backend's package."
+        )
+
+
+class UnknownOption(InvalidUrl):
+    """The URL or the call to `open_store` names an option that the backend does not have."""
+
+    def __init__(self, option: str, known: Sequence[str]) -> None:
+        self.option = option
+        self.known = tuple(sorted(known))
+        options = ", ".join(self.known) or "none"
+        super().__init__(f"unknown option {option!r}; this backend knows: {options}")
+
+
+class MissingExtra(EventStoreError, ImportError):
+    """The backend is there, but a package that it needs is not."""
+
+    def __init__(self, scheme: str, package: str, requirement: str) -> None:
+        self.scheme = scheme
+        self.package = package
+        self.requirement = requirement
+        super().__init__(f"{scheme}:// needs the package {package!r}. Install it: pip install '{requirement}'")
+
+
+# --- What the store found --------------------------------------------------------------------------------------------
+
+
+class VersionMismatch(NamedTuple):
+    """One expectation that a stream did not meet: what was expected, and the version the stream is at."""
+
+    stream_id: str
+    expected: ExpectedVersion
+    actual: int
+
+
+class WrongExpectedVersion(EventStoreError):
+    """A stream is not at the version its writer expected; nothing was written.
+
+    `mismatches` lists every failed expectation of an `append_many`; `stream_id`, `expected` and `actual` are those of
+    the first. Load the stream again, decide again, and append with the version you then see.
+    """
+
+    def __init__(self, mismatches: Sequence[VersionMismatch]) -> None:
+        self.mismatches = tuple(mismatches)
+        self.stream_id, self.expected, self.actual = self.mismatches[0]
+        found = "; ".join(
+            f"stream {stream_id!r} was expected at {expected!r} and is at version {actual}"
+            for stream_id, expected, actual in self.mismatches
+        )
+        super().__init__(f"{found}. Nothing was written: load again, decide again, then append.")
+
+
+class DuplicateEventId(EventStoreError):
+    """Event ids are already stored, and this is not the same batch sent again; nothing was written.
+
+    `event_ids` are the ids in question.
+    """
+
+    def __init__(self, event_ids: Sequence[UUID], reason: str) -> None:
+        self.event_ids = tuple(event_ids)
+        self.reason = reason
+        ids = ", ".join(map(str, self.event_ids))
+        super().__init__(f"event ids already stored: {ids} ({reason}). Nothing was written: give new events new ids.")
+
+
+class StreamDeleted(EventStoreError):
+    """The stream was deleted. Its id stays taken: choose another id for a new stream."""
+
+    def __init__(self, stream_id: str) -> None:
+        self.stream_id = stream_id
+        super().__init__(f"stream {stream_id!r} was deleted; its id cannot be used again, choose another")
+
+
+class CheckpointConflict(EventStoreError):
+    """Somebody else moved the checkpoint; it was left as it is. Load it again before going on."""
+
+    def __init__(self, name: str, expected: int, actual: int) -> None:
+        self.name = name
+        self.expected = expected
+        self.actual = actual
+        super().__init__(
+            f"checkpoint {name!r} was expected at {expected} and is at {actual}: somebody else moved it. Load it again."
+        )
+
+
+# --- How the store is used -------------------------------------------------------------------------------------------
+
+
+class StoreNotOpen(EventStoreError):
+    """The store was not opened yet, or is closed already."""
+
+    def __init__(self, store: str, *, closed: bool) -> None:
+        self.closed = closed
+        state = "is closed" if closed else "is not open yet"
+        super().__init__(f"{store} {state}: use it inside `async with open_store(...) as store:`")
+
+
+class CapabilityNotSupported(EventStoreError):
+    """The backend does not claim what was asked of it."""
+
+    def __init__(self, backend: str, capability: str) -> None:
+        self.backend = backend
+        self.capability = capability
+        super().__init__(f"the {backend} backend does not support {capability}")
+
+
+class TransactionError(EventStoreError):
+    """A transaction was used where it cannot be: after its end, or around another write of the same task."""
+
+
+class TransactionConflict(EventStoreError):
+    """A transaction's snapshot is too old to place its events. Roll it back and run it again from the start."""
+
+
+# --- What the database says ------------------------------------------------------------------------------------------
+
+
+class StoreUnavailable(EventStoreError):
+    """The database cannot be reached, or was lost in the middle of a call.
+
+    `outcome_unknown` is true where the call may have been carried out all the same. An append is safe to repeat with
+    the same event ids: it then returns its true outcome.
+    """
+
+    def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
+        self.outcome_unknown = outcome_unknown
+        hint = " Whether the call took effect is unknown; repeating an append with the same event ids is safe."
+        super().__init__(message + (hint if outcome_unknown else ""))
+
+
+class StoreReadOnly(EventStoreError):
+    """The database refuses writes: a read-only file or server, or a role without the right."""
+
+
+class StorageError(EventStoreError):
+    """The database failed in a way that repeating will not mend: a corrupt file, a full disk, a broken constraint."""
+
+
+class SchemaError(EventStoreError):
+    """What the database holds is not a store that this version can use safely."""
+
+
+class SchemaTooNew(SchemaError):
+    """A newer eventstore wrote this schema. Upgrade the library; the schema is never downgraded."""
+
+    def __init__(self, found: int, known: int) -> None:
+        self.found = found
+        self.known = known
+        super().__init__(
+            f"the store's schema is version {found}, this eventstore knows up to {known}: upgrade eventstore-kit"
+        )
+
+
+class SchemaOutdated(SchemaError):
+    """The schema is missing or older than this version needs, and migrating on open is switched off."""
+
+    def __init__(self, found: int, needed: int) -> None:
+        self.found = found
+        self.needed = needed
+        state = "has no schema yet" if found == 0 else f"has schema version {found}"
+        super().__init__(
+            f"the store {state}, version {needed} is needed: call migrate() with a role that may create tables"
+        )
+
+
+def _shorten(value: object, limit: int = 80) -> str:
+    text = ascii(value)
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+def _shorten_middle(path: str, limit: int = 100) -> str:
+    """Show both ends of a path: where the payload is, and where in it the fault is."""
+    path = path.encode("utf-8", "backslashreplace").decode()
+    return path if len(path) <= limit else f"{path[: limit // 2]}…{path[-limit // 2 :]}"

@@ -1,0 +1,247 @@
+"""`EventStore`: the whole public API over a backend."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Self, TypeVar
+
+from eventstore.arguments import check_integer, check_optional_integer
+from eventstore.backend import Backend, Capability, Direction, LogPage, Session, SessionInTransaction
+from eventstore.errors import CapabilityNotSupported, InvalidArgument, StoreNotOpen, StoreUnavailable, TransactionError
+from eventstore.events import RecordedEvent
+from eventstore.filters import Filter
+from eventstore.operations import Limits, Operations
+from eventstore.retries import call_again
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_log: Final = logging.getLogger("eventstore")
+
+DEFAULT_RETRY_TIMEOUT: Final = 5.0
+"""How many seconds a call goes on trying while the database is out of reach, unless the store is opened otherwise."""
+
+_transaction_in_progress: ContextVar[StoreTransaction | None] = ContextVar("transaction_in_progress", default=None)
+
+
+class EventStore(Operations):
+    """An event store: streams of immutable events, and one log of them all.
+
+    Made by `open_store`, or over a backend of one's own, and used inside `async with`. One store serves any number of
+    tasks of one event loop.
+    """
+
+    def __init__(
+        self, backend: Backend, *, limits: Limits | None = None, retry_timeout: float = DEFAULT_RETRY_TIMEOUT
+    ) -> None:
+        """Wrap a backend that is not open yet; `retry_timeout` is in seconds, 0 never tries a second time."""
+        super().__init__(limits or Limits())
+        if isinstance(retry_timeout, bool) or not isinstance(retry_timeout, (int, float)) or not retry_timeout >= 0:
+            raise InvalidArgument("retry_timeout", retry_timeout, "give a number of seconds, at least 0")
+        self._backend = backend
+        self._retry_timeout = retry_timeout
+        self._is_open = False
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"<EventStore on {self._backend.name}>"
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the backend promises beyond the required core."""
+        return self._backend.capabilities
+
+    # --- Lifecycle -----------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect, and create or upgrade the schema; `async with store` does it.
+
+        Raises `StoreUnavailable`, `StoreReadOnly`, `SchemaError` or `StorageError`; nothing is left open then.
+        """
+        if self._is_closed:
+            raise StoreNotOpen(repr(self), closed=True)
+        if self._is_open:
+            return
+        try:
+            await self._backend.open()
+        except BaseException:
+            await self._backend.close()
+            raise
+        self._is_open = True
+        _log.debug("opened %r", self)
+
+    async def close(self) -> None:
+        """Release everything; idempotent. A closed store stays closed."""
+        self._is_open = False
+        self._is_closed = True
+        await self._backend.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def migrate(self) -> None:
+        """Create or upgrade the schema, for those who open with `migrate=false`; works on a store not yet open."""
+        await self._backend.migrate()
+
+    async def schema_version(self) -> int:
+        """Return the version of the schema, 0 where there is none; works on a store not yet open."""
+        return await self._backend.schema_version()
+
+    # --- The log -------------------------------------------------------------------------------------------------
+
+    def read_all(
+        self,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        filter: Filter | None = None,
+        limit: int | None = None,
+        backward: bool = False,
+    ) -> AsyncIterator[RecordedEvent]:
+        """Read the log by global position, between `after` and `before`, both exclusive; backward from its head.
+
+        Reads a page at a time and ends at the head of the log. Any position seen is a safe bookmark: an event that
+        commits later never appears at or below it. Raises `InvalidArgument` at once.
+        """
+        check_integer("after", after, 0)
+        check_optional_integer("before", before, 0)
+        check_optional_integer("limit", limit, 0)
+        if filter is not None and not isinstance(filter, Filter):
+            raise InvalidArgument("filter", filter, "give a Filter")
+        direction = Direction.BACKWARD if backward else Direction.FORWARD
+        return self._read_all(after, before, filter, limit, direction)
+
+    async def _read_all(
+        self, after: int, before: int | None, filter: Filter | None, limit: int | None, direction: Direction
+    ) -> AsyncIterator[RecordedEvent]:
+        start = after if direction is Direction.FORWARD else before
+        remaining = limit
+        while remaining != 0:
+            page = await self._log_page(start, self._page(remaining), direction, filter)
+            for event in page.events:
+                if event.global_position <= after or (before is not None and event.global_position >= before):
+                    return
+                yield event
+            start = page.looked_to
+            passed = start <= after if direction is Direction.BACKWARD else before is not None and start >= before
+            if page.at_end or passed:
+                return
+            remaining = None if remaining is None else remaining - len(page.events)
+
+    async def _log_page(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
+        self._check_open()
+        return await self._repeatable(self._backend.read_all, start, limit, direction, filter)
+
+    async def head(self) -> int:
+        """Return the last position that a reader may bookmark; 0 for an empty log. It never decreases."""
+        self._check_open()
+        return await self._repeatable(self._backend.head)
+
+    # --- Transactions --------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[StoreTransaction]:
+        """Run appends, snapshots, checkpoints and, where the backend has a `connection`, SQL of one's own as one.
+
+            async with store.transaction() as tx:
+                await tx.append("order-1", events, expected_version=3)
+                await tx.connection.execute("UPDATE stock ...")
+
+        Commits on a clean exit, rolls back on an exception. Others see nothing before the commit. A write past `tx`
+        inside the block is refused with `TransactionError`: on some engines it would wait for its own transaction.
+        Raises `CapabilityNotSupported` without `Capability.TRANSACTIONS`.
+        """
+        self._require(Capability.TRANSACTIONS, "transaction()")
+        self._check_open()
+        self._check_outside_transaction()
+        async with self._backend.transaction() as session:
+            transaction = StoreTransaction(session, self, self._limits)
+            token = _transaction_in_progress.set(transaction)
+            try:
+                yield transaction
+            finally:
+                transaction._is_over = True
+                _transaction_in_progress.reset(token)
+
+    def bind(self, connection: Any) -> StoreTransaction:
+        """Join the transaction that the caller runs on a connection of the backend's driver.
+
+        What is done with the returned transaction commits or rolls back with the caller's. Raises `InvalidArgument` for
+        another kind of connection, `CapabilityNotSupported` without `Capability.SQL_TRANSACTIONS`.
+        """
+        self._require(Capability.SQL_TRANSACTIONS, "bind()")
+        self._check_open()
+        return StoreTransaction(self._backend.bind(connection), self, self._limits)
+
+    # --- Inside --------------------------------------------------------------------------------------------------
+
+    def _reader(self) -> Session:
+        self._check_open()
+        return self._backend
+
+    def _writer(self) -> Session:
+        self._check_open()
+        self._check_outside_transaction()
+        return self._backend
+
+    async def _repeatable(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await call(*args, **kwargs)
+        except StoreUnavailable as error:
+            if self._retry_timeout == 0:
+                raise
+            return await call_again(error, self._retry_timeout, call, *args, **kwargs)
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreNotOpen(repr(self), closed=self._is_closed)
+
+    def _check_outside_transaction(self) -> None:
+        transaction = _transaction_in_progress.get()
+        if transaction is not None and transaction.belongs_to(self):
+            raise TransactionError(
+                "a transaction of this store is in progress in this task: write through it, or after it has ended"
+            )
+
+    def _require(self, capability: Capability, call: str) -> None:
+        if capability not in self._backend.capabilities:
+            raise CapabilityNotSupported(self._backend.name, f"{call} (capability {capability.name})")
+
+
+class StoreTransaction(Operations):
+    """Calls that commit together or not at all. Made by `EventStore.transaction` and `EventStore.bind`."""
+
+    def __init__(self, session: SessionInTransaction, store: EventStore, limits: Limits) -> None:
+        super().__init__(limits)
+        self._session = session
+        self._store = store
+        self._is_over = False
+
+    @property
+    def connection(self) -> Any:
+        """The driver's connection that runs the transaction, for SQL of one's own.
+
+        Raises `CapabilityNotSupported` where the engine has none.
+        """
+        return self._reader().connection
+
+    def belongs_to(self, store: EventStore) -> bool:
+        """Tell whether this is a transaction of `store` that has not ended."""
+        return self._store is store and not self._is_over
+
+    def _reader(self) -> SessionInTransaction:
+        if self._is_over:
+            raise TransactionError("the transaction has ended: begin another with store.transaction()")
+        return self._session
+
+    _writer = _reader

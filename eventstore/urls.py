@@ -1,0 +1,99 @@
+"""Store URLs and their options, read alike by every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from eventstore.errors import InvalidUrl, UnknownOption
+
+
+def split_query(url: str) -> tuple[str, dict[str, str]]:
+    """Return a URL without its query string, and the options in that. Raises `InvalidUrl` for an option given twice."""
+    base, _, query = url.partition("?")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        raise InvalidUrl("the query string of the store URL is malformed: write ?option=value&option=value") from None
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise InvalidUrl("an option is given twice in the store URL: give it once")
+    return base, options
+
+
+def scheme_of(url: object) -> str:
+    """Return the scheme of a store URL; raises `InvalidUrl` if it has none."""
+    if not isinstance(url, str):
+        raise InvalidUrl(f"a store URL is a string, not {type(url).__name__}")
+    scheme, separator, _ = url.partition("://")
+    if not separator or not scheme:
+        raise InvalidUrl("a store URL begins with scheme://, as in memory://, sqlite:///app.db, postgresql://host/db")
+    return scheme.lower()
+
+
+def parse_options(given: Mapping[str, object], known: Mapping[str, Callable[[object], Any]]) -> dict[str, Any]:
+    """Return the options that were given, each read by its parser.
+
+    Raises `UnknownOption` for one that is not known, and `InvalidUrl` where its parser raises `ValueError`.
+    """
+    values = {}
+    for option, value in given.items():
+        if option not in known:
+            raise UnknownOption(option, list(known))
+        try:
+            values[option] = known[option](value)
+        except (TypeError, ValueError) as error:
+            raise InvalidUrl(f"invalid value {value!r} for option {option!r}: {error}") from None
+    return values
+
+
+def without_password(url: str) -> str:
+    """Return the URL as it may be shown."""
+    base, _, _ = url.partition("?")
+    parts = urlsplit(base)
+    if "@" not in parts.netloc:
+        return base
+    user, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user.partition(':')[0]}@{host}").geturl()
+
+
+# --- Parsers for options ---------------------------------------------------------------------------------------------
+
+
+def boolean(value: object) -> bool:
+    """Read `true` or `false`."""
+    match value:
+        case bool():
+            return value
+        case "true" | "false":
+            return value == "true"
+    raise ValueError("give true or false")
+
+
+def seconds(value: object) -> float:
+    """Read a number of seconds, 0 or more."""
+    number = float(value) if isinstance(value, (str, int, float)) else -1.0
+    if not 0 <= number < float("inf"):
+        raise ValueError("give a number of seconds, at least 0")
+    return number
+
+
+def count(value: object) -> int:
+    """Read a whole number, 1 or more."""
+    number = int(value) if isinstance(value, (str, int)) else 0
+    if number < 1:
+        raise ValueError("give a whole number, at least 1")
+    return number
+
+
+def choice(*choices: str) -> Callable[[object], str]:
+    """Return a parser that reads one of the given words, in any case."""
+
+    def parse(value: object) -> str:
+        word = value.lower() if isinstance(value, str) else ""
+        if word not in choices:
+            raise ValueError(f"give one of {', '.join(choices)}")
+        return word
+
+    return parse
