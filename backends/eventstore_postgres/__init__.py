@@ -1,0 +1,53 @@
+"""An event store in Postgres, on psycopg 3 and its pool."""
+
+from typing import Any
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Conninfo
+
+from eventstore.errors import InvalidUrl, UnknownOption
+from eventstore.urls import boolean, count, parse_options, seconds, split_query
+from eventstore_postgres.backend import DEFAULT_CONNECT_TIMEOUT, PostgresBackend
+
+__all__ = ["PostgresBackend", "open_backend"]
+
+
+def open_backend(url: str, **options: object) -> PostgresBackend:
+    """Return the backend for `postgresql://user:password@host:port/database?option=value`.
+
+    The options are those of `PostgresBackend`, and every connection parameter of libpq (`sslmode`, `connect_timeout`,
+    `application_name`, `target_session_attrs`, …), several hosts included.
+    """
+    base, in_url = split_query(url)
+    libpq = {parameter.keyword.decode() for parameter in Conninfo.get_defaults()}
+    given = {**in_url, **options}
+    for option in given:
+        if option not in libpq | _OPTIONS.keys():
+            raise UnknownOption(option, sorted(libpq | _OPTIONS.keys()))
+    parameters: dict[str, Any] = {"connect_timeout": DEFAULT_CONNECT_TIMEOUT, "application_name": "eventstore"}
+    try:
+        parameters |= conninfo_to_dict(base)
+        parameters |= {option: str(value) for option, value in given.items() if option in libpq}
+        conninfo = make_conninfo("", **parameters)
+    except ProgrammingError as error:
+        raise InvalidUrl("not a valid Postgres URL: write postgresql://user@host:port/database") from error
+    ours = {option: value for option, value in given.items() if option in _OPTIONS}
+    return PostgresBackend(conninfo, **parse_options(ours, _OPTIONS))
+
+
+def _schema(value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value.encode()) <= 63 or "\0" in value:
+        raise ValueError("give a name of at most 63 bytes")
+    return value
+
+
+_OPTIONS = {
+    "schema": _schema,
+    "migrate": boolean,
+    "prepare": boolean,
+    "pool_min": count,
+    "pool_max": count,
+    "pool_timeout": seconds,
+    "settle_timeout": seconds,
+}

@@ -1,0 +1,173 @@
+"""`PostgresBackend`: one store in one schema of a Postgres database, over a pool of connections."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool
+
+from eventstore.backend import Capability, Direction, LogPage
+from eventstore.errors import InvalidArgument, StoreUnavailable, TransactionError
+from eventstore.filters import Filter
+from eventstore_postgres.arrays import register_arrays
+from eventstore_postgres.failures import translated_failures
+from eventstore_postgres.queries import Queries
+from eventstore_postgres.schema import found_version, require_current, upgrade
+from eventstore_postgres.session import PostgresSession, PostgresTransaction
+from eventstore_postgres.settled import SettledLog
+
+DEFAULT_CONNECT_TIMEOUT: Final = 5
+
+
+class PostgresBackend(PostgresSession):
+    """A store in one schema of a Postgres database, version 13 or newer."""
+
+    name = "Postgres"
+    capabilities = frozenset(Capability)
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        schema: str = "public",
+        migrate: bool = True,
+        prepare: bool = True,
+        pool_min: int = 1,
+        pool_max: int = 10,
+        pool_timeout: float = 5.0,
+        settle_timeout: float = 0.25,
+    ) -> None:
+        """`conninfo` is what libpq takes; the options are those of the URL, described in docs/postgres.md."""
+        super().__init__(Queries(schema))
+        self._conninfo = conninfo
+        self._schema = schema
+        self._migrate = migrate
+        self._prepare_threshold = 2 if prepare else None
+        self._log = SettledLog(self._queries, settle_timeout)
+        self._pool = AsyncConnectionPool(
+            conninfo,
+            open=False,
+            min_size=min(pool_min, pool_max),
+            max_size=pool_max,
+            timeout=pool_timeout,
+            kwargs={"autocommit": True, "prepare_threshold": self._prepare_threshold},
+            configure=_configure,
+        )
+
+    # --- Lifecycle -----------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect once to check and upgrade the schema, and let the pool connect on its own from then on."""
+        async with self._single_connection() as connection:
+            await require_current(connection, self._queries, self._schema, migrate=self._migrate)
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Close the pool; a cancellation is passed on when that is done."""
+        closing = asyncio.ensure_future(self._pool.close())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing
+            raise
+
+    async def migrate(self) -> None:
+        """Create or upgrade the schema."""
+        async with self._single_connection() as connection:
+            await upgrade(connection, self._queries, self._schema)
+
+    async def schema_version(self) -> int:
+        """Return the version of the schema."""
+        async with self._single_connection() as connection:
+            return await found_version(connection, self._queries)
+
+    @asynccontextmanager
+    async def _single_connection(self) -> AsyncIterator[AsyncConnection]:
+        """Provide a connection outside the pool, which says at once why there is none."""
+        try:
+            connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
+        except psycopg.OperationalError as error:
+            raise StoreUnavailable(f"cannot connect to Postgres: {str(error).strip()}") from error
+        async with connection:
+            with translated_failures():
+                yield connection
+
+    # --- The log -------------------------------------------------------------------------------------------------
+
+    async def read_all(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
+        """Return a page of the settled log."""
+        async with self._connected() as connection:
+            return await self._log.read(connection, start, limit, direction, filter)
+
+    async def head(self) -> int:
+        """Return the last settled position."""
+        async with self._connected() as connection:
+            return await self._log.head(connection)
+
+    # --- Transactions --------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[PostgresTransaction]:
+        """Run a transaction on a connection of the pool. What the caller's own SQL raises passes as it is."""
+        with translated_failures():
+            connection = await self._pool.getconn()
+        try:
+            transaction = connection.transaction()
+            with translated_failures():
+                await transaction.__aenter__()
+            try:
+                yield PostgresTransaction(self._queries, connection)
+            except BaseException:
+                # A connection that is lost has rolled back by itself; what made us leave is what the caller must see.
+                with suppress(psycopg.Error):
+                    await transaction.__aexit__(*sys.exc_info())
+                raise
+            with translated_failures(in_transaction=True):
+                await transaction.__aexit__(None, None, None)
+        finally:
+            await self._pool.putconn(connection)
+
+    def bind(self, connection: Any) -> PostgresTransaction:
+        """Join the transaction on the caller's psycopg connection."""
+        if not isinstance(connection, AsyncConnection):
+            raise InvalidArgument("connection", connection, "give a psycopg.AsyncConnection")
+        register_arrays(connection)
+        return _BoundTransaction(self._queries, connection)
+
+    @property
+    def _in_transaction(self) -> bool:
+        return False
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        with translated_failures():
+            async with self._pool.connection() as connection:
+                yield connection
+
+
+class _BoundTransaction(PostgresTransaction):
+    """A transaction that the caller runs, begins and ends."""
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        async with super()._connected() as connection:
+            if connection.info.transaction_status == TransactionStatus.IDLE:
+                if connection.autocommit:
+                    raise TransactionError(
+                        "the bound connection commits each statement by itself: begin a transaction on it first, "
+                        "with `async with connection.transaction():`"
+                    )
+                # psycopg begins the caller's transaction before its first statement; a savepoint alone would commit.
+                await connection.execute("SELECT")
+            yield connection
+
+
+async def _configure(connection: AsyncConnection) -> None:
+    register_arrays(connection)

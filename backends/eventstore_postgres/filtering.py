@@ -1,0 +1,27 @@
+"""A `Filter` as conditions of SQL: fixed texts, with every value a parameter."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eventstore.filters import Filter
+
+_CONDITIONS: Final[dict[str, bytes]] = {
+    "stream_types": b"AND stream_type = ANY (%(stream_types)s)\n",
+    "event_types": b"AND event_type = ANY (%(event_types)s)\n",
+    "stream_id_prefix": b"AND starts_with(stream_id, %(stream_id_prefix)s)\n",
+    "created_from": b"AND created_at >= %(created_from)s\n",
+    "created_to": b"AND created_at <= %(created_to)s\n",
+}
+
+
+def filter_conditions(filter: Filter | None) -> tuple[bytes, dict[str, object]]:
+    """Return the conditions, each beginning with AND, and their parameters."""
+    conditions: bytes = b""
+    parameters: dict[str, object] = {}
+    for field, condition in _CONDITIONS.items():
+        value = getattr(filter, field, None)
+        if value is not None:
+            conditions += condition
+            parameters[field] = list(value) if isinstance(value, tuple) else value
+    return conditions, parameters

@@ -1,0 +1,59 @@
+"""The SQL of the backend, read from its files and made out for one schema."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+from psycopg import sql
+
+_SQL: Final = files("eventstore_postgres") / "sql"
+
+
+class Migration(NamedTuple):
+    """One numbered file of SQL."""
+
+    version: int
+    name: str
+    text: str
+
+
+class Queries:
+    """The statements of one store. The schema's name is the one thing put into their text, as a quoted identifier."""
+
+    def __init__(self, schema: str) -> None:
+        self._fragments = {"schema": sql.Identifier(schema).as_string()}
+        for fragment in ("heads", "event_columns"):
+            self._fragments[fragment] = self.make_out(_named_queries()[fragment])
+        self._statements = {name: self.make_out(text).encode() for name, text in _named_queries().items()}
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._statements[name]
+
+    def make_out(self, text: str) -> str:
+        """Fill the schema and the fragments into a text of this package's own SQL."""
+        return re.sub(r"\{(\w+)\}", lambda match: self._fragments[match[1]], text)
+
+    def qualified(self, name: str) -> str:
+        """Return the quoted, qualified name of a table or sequence of the store."""
+        return f"{self._fragments['schema']}.{name}"
+
+
+@cache
+def _named_queries() -> dict[str, str]:
+    """Return the queries by the name in the comment above each."""
+    parts = re.split(r"^-- name: (\w+)\n", (_SQL / "queries.sql").read_text("utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], (part.strip() + "\n" for part in parts[2::2]), strict=True))
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """Return all migrations in order."""
+    found = sorted((file for file in (_SQL / "migrations").iterdir()), key=lambda file: file.name)
+    return tuple(
+        Migration(int(file.name[:4]), file.name[5:].removesuffix(".sql"), file.read_text("utf-8"))
+        for file in found
+        if file.name.endswith(".sql")
+    )

@@ -1,0 +1,63 @@
+"""The schema of a store: created and upgraded by numbered files of SQL, and checked for soundness when it is opened."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from psycopg import AsyncConnection, sql
+
+from eventstore.errors import SchemaError, SchemaOutdated, SchemaTooNew
+from eventstore_postgres.queries import Queries, migrations
+
+SCHEMA_VERSION: Final = len(migrations())
+_LOCK_SEED: Final = 0x6D696772
+
+
+async def found_version(connection: AsyncConnection, queries: Queries) -> int:
+    """Return the version of the schema, 0 if there is none.
+
+    Raises `SchemaError` where positions are not drawn one by one: the settled log would not hold.
+    """
+    parameters = {
+        "migrations": queries.qualified("schema_migrations"),
+        "sequence": queries.qualified("events_global_position_seq"),
+    }
+    cursor = await connection.execute(queries["soundness"], parameters)
+    ((exists, cache, increment, cycles, _),) = await cursor.fetchall()
+    if cache is not None and (cache != 1 or increment != 1 or cycles):
+        sequence = parameters["sequence"]
+        raise SchemaError(
+            f"the sequence {sequence} has CACHE {cache}, INCREMENT {increment}{', CYCLE' if cycles else ''}: readers "
+            f"could miss events. Run: ALTER SEQUENCE {sequence} CACHE 1 INCREMENT 1 NO CYCLE"
+        )
+    if not exists:
+        return 0
+    cursor = await connection.execute(queries["schema_version"])
+    ((version,),) = await cursor.fetchall()
+    return int(version)
+
+
+async def require_current(connection: AsyncConnection, queries: Queries, schema: str, *, migrate: bool) -> None:
+    """Check the schema, and bring it up to date if `migrate` says so. Raises `SchemaError` if it cannot be used."""
+    found = await found_version(connection, queries)
+    if found < SCHEMA_VERSION and migrate:
+        found = await upgrade(connection, queries, schema)
+    if found > SCHEMA_VERSION:
+        raise SchemaTooNew(found, SCHEMA_VERSION)
+    if found < SCHEMA_VERSION:
+        raise SchemaOutdated(found, SCHEMA_VERSION)
+
+
+async def upgrade(connection: AsyncConnection, queries: Queries, schema: str) -> int:
+    """Apply the migrations that are missing, all or none, one process at a time; return the version reached."""
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [schema, _LOCK_SEED])
+        # A role that may not create schemas can still own one.
+        cursor = await connection.execute("SELECT to_regnamespace(%s) IS NULL", [sql.Identifier(schema).as_string()])
+        if (await cursor.fetchall())[0][0]:
+            await connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+        version = await found_version(connection, queries)
+        for migration in migrations()[version:]:
+            await connection.execute(queries.make_out(migration.text).encode())
+            await connection.execute(queries["record_migration"], [migration.version, migration.name])
+        return max(version, SCHEMA_VERSION)

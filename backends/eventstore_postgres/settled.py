@@ -1,0 +1,207 @@
+"""The settled log: readers never pass a position below which an event may yet appear, and writers pay nothing for it.
+
+`BIGSERIAL` draws a position before its transaction commits, so a slow append can become visible below a position that a
+reader has passed. The argument that it is never passed here:
+
+1. An INSERT takes a `RowExclusiveLock` on the events table before it draws its first position, and `pg_locks` lists the
+   lock until the transaction is visible or rolled back: a commit shows its rows first and drops its locks then.
+   (Listing reads each backend's own slots before the shared table, and a lock only ever moves from the former to the
+   latter, so a lock that is held all the while is not missed.)
+2. Positions are drawn one by one in growing order (`CACHE 1`, checked when the store opens). So once an event at
+   position T is visible, whoever owns a position below T has drawn it already.
+3. Read T, the highest visible position, **then** list the transactions that hold the lock. An owner of a position up to
+   T has ended, and then its events are visible to the next snapshot, or it is in the list. When all in the list have
+   ended, everything up to T is settled: what is missing there was rolled back, or removed, and will never come.
+4. A run of visible positions without a hole, beginning at a settled one, needs no list.
+
+T is a visible event's position and not the sequence's `last_value`. A sequence is not crash-safe by itself: values that
+only rolled-back transactions drew may be drawn again after a crash, and a bookmark up there would hide what then gets
+them. A visible event's commit has flushed the sequence's state with it (with `synchronous_commit` on).
+
+PREPARE TRANSACTION moves the lock to another virtual transaction. Where a listed transaction has vanished, prepared
+ones that were not seen before take its place in the list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, NamedTuple
+
+from psycopg import AsyncConnection
+
+from eventstore.backend import Direction, LogPage
+from eventstore.errors import StoreUnavailable
+from eventstore.events import RecordedEvent
+from eventstore.filters import Filter
+from eventstore_postgres.filtering import filter_conditions
+from eventstore_postgres.queries import Queries
+from eventstore_postgres.rows import recorded_event
+
+_FIRST_WAIT: Final = 0.001
+_LONGEST_WAIT: Final = 0.025
+
+
+class _Check(NamedTuple):
+    """A round of step 3: all up to `top` is settled when every transaction in `awaited` has ended."""
+
+    top: int
+    awaited: frozenset[str]
+    seen: frozenset[str]
+
+    def after(self, appenders: frozenset[str]) -> _Check:
+        """Return the check as it stands when `appenders` are what is listed now."""
+        awaited = self.awaited & appenders
+        if any(not _is_prepared(transaction) for transaction in self.awaited - appenders):
+            awaited |= {transaction for transaction in appenders - self.seen if _is_prepared(transaction)}
+        return _Check(self.top, awaited, self.seen | appenders)
+
+
+class SettledLog:
+    """Reads the log of one store; shared by all its readers, so that old holes cost one check, not one each."""
+
+    def __init__(self, queries: Queries, settle_timeout: float) -> None:
+        """`settle_timeout`: how many seconds a read waits at a hole for the appends in flight before it ends there."""
+        self._queries = queries
+        self._settle_timeout = settle_timeout
+        self._mark = 0
+        self._check: _Check | None = None
+        # A list of appenders older than the check that it is held against would show them ended before they began.
+        self._observing = asyncio.Lock()
+
+    async def read(
+        self, connection: AsyncConnection, start: int | None, limit: int, direction: Direction, filter: Filter | None
+    ) -> LogPage:
+        """Return a page of the log as `Backend.read_all` describes it."""
+        if direction is Direction.BACKWARD:
+            return await self._read_backward(connection, start, limit, filter)
+        if filter is None:
+            return await self._read_forward(connection, start or 0, limit)
+        return await self._read_filtered(connection, start or 0, limit, filter)
+
+    async def head(self, connection: AsyncConnection) -> int:
+        """Return the highest position that may be bookmarked, having waited a little for the appends in flight."""
+        await self._settle(connection, await self._observe(connection))
+        return self._mark
+
+    # --- Pages ---------------------------------------------------------------------------------------------------
+
+    async def _read_forward(self, connection: AsyncConnection, start: int, limit: int) -> LogPage:
+        while True:
+            events = await self._select(connection, start, None, limit, Direction.FORWARD, None)
+            settled = self._settled_part(events, start)
+            if settled:
+                # The next page begins at the hole, if there is one: what lies before it does not wait.
+                at_end = len(settled) == len(events) < limit
+                return LogPage(settled, settled[-1].global_position, at_end)
+            if not events or not await self._settle(connection, events[0].global_position):
+                return LogPage([], max(start, self._mark) if not events else start, at_end=True)
+
+    def _settled_part(self, events: list[RecordedEvent], start: int) -> list[RecordedEvent]:
+        run_end = start
+        for number, event in enumerate(events):
+            if event.global_position > max(self._mark, run_end) + 1:
+                return events[:number]
+            run_end = event.global_position
+        if start <= self._mark:
+            self._mark = max(self._mark, run_end)
+        return events
+
+    async def _read_filtered(self, connection: AsyncConnection, start: int, limit: int, filter: Filter) -> LogPage:
+        bound = self._mark
+        if bound <= start:
+            top = await self._observe(connection)
+            await self._settle(connection, top)
+            bound = max(self._mark, await self._run_end(connection, start) if self._mark < top else 0)
+            if bound <= start:
+                return LogPage([], start, at_end=True)
+        events = await self._select(connection, start, bound, limit, Direction.FORWARD, filter)
+        looked_to = events[-1].global_position if len(events) == limit else bound
+        return LogPage(events, looked_to, at_end=False)
+
+    async def _read_backward(
+        self, connection: AsyncConnection, start: int | None, limit: int, filter: Filter | None
+    ) -> LogPage:
+        bound = self._mark
+        if start is None or start > bound:
+            bound = await self.head(connection)
+        below = bound + 1 if start is None else min(start, bound + 1)
+        events = await self._select(connection, below, None, limit, Direction.BACKWARD, filter)
+        at_end = len(events) < limit
+        return LogPage(events, 0 if at_end else events[-1].global_position, at_end)
+
+    async def _select(
+        self,
+        connection: AsyncConnection,
+        start: int,
+        up_to: int | None,
+        limit: int,
+        direction: Direction,
+        filter: Filter | None,
+    ) -> list[RecordedEvent]:
+        query = self._queries["read_all_forward" if direction is Direction.FORWARD else "read_all_backward"]
+        parameters: dict[str, object] = {"start": start, "limit": limit}
+        if up_to is not None:
+            query += b"AND global_position <= %(up_to)s\n"
+            parameters["up_to"] = up_to
+        conditions, values = filter_conditions(filter)
+        query += conditions + self._queries["oldest_first" if direction is Direction.FORWARD else "newest_first"]
+        rows = await _fetch(connection, query, parameters | values)
+        return [recorded_event(row) for row in rows]
+
+    # --- Settling ------------------------------------------------------------------------------------------------
+
+    async def _settle(self, connection: AsyncConnection, position: int) -> bool:
+        """Wait until everything up to a visible position is settled; return False if it takes longer than we wait."""
+        wait = _FIRST_WAIT
+        deadline = asyncio.get_running_loop().time() + self._settle_timeout
+        while self._mark < position:
+            await self._observe(connection)
+            if self._mark >= position:
+                break
+            if asyncio.get_running_loop().time() >= deadline:
+                self._mark = max(self._mark, await self._run_end(connection, self._mark))
+                break
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+        return self._mark >= position
+
+    async def _observe(self, connection: AsyncConnection) -> int:
+        """Read the top and then list who appends; move the mark if that settles anything; return the top."""
+        async with self._observing:
+            ((top, in_recovery),) = await _fetch(connection, self._queries["top"], {})
+            if in_recovery:
+                raise StoreUnavailable(
+                    "this Postgres server is a standby: it does not see the appends in flight on the primary, so the "
+                    "log cannot be read here; connect to the primary (target_session_attrs=read-write)"
+                )
+            rows = await _fetch(connection, self._queries["appenders"], {"table": self._queries.qualified("events")})
+            self._note(top, frozenset(transaction for (transaction,) in rows))
+            return int(top)
+
+    def _note(self, top: int, appenders: frozenset[str]) -> None:
+        check = self._check.after(appenders) if self._check else _Check(top, appenders, appenders)
+        if check.awaited:
+            self._check = check
+        else:
+            self._mark = max(self._mark, check.top)
+            self._check = None
+            if appenders:
+                self._check = _Check(top, appenders, appenders)
+        if not appenders:
+            self._mark = max(self._mark, top)
+            self._check = None
+        # The log of a server that lost events in a fail-over, or was restored, ends below: what comes is not settled.
+        self._mark = min(self._mark, top)
+
+    async def _run_end(self, connection: AsyncConnection, after: int) -> int:
+        ((end,),) = await _fetch(connection, self._queries["run_end"], {"after": after})
+        return int(end)
+
+
+async def _fetch(connection: AsyncConnection, query: bytes, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
+    return await (await connection.execute(query, parameters)).fetchall()
+
+
+def _is_prepared(transaction: str) -> bool:
+    # A prepared transaction has no backend, which its virtual transaction id shows as -1.
+    return transaction.startswith("-1/")

@@ -1,0 +1,267 @@
+-- name: heads
+-- The state of each stream: a fragment of other queries.
+-- The last event is found by the unique index, whatever the stream's length. A deleted stream's version is the one kept
+-- in its lifecycle row, for its guard stands one above.
+SELECT
+    stream.number,
+    stream.stream_id,
+    CASE
+        WHEN lifecycle.deleted THEN lifecycle.version
+        ELSE GREATEST(last_event.version, lifecycle.version, 0)
+    END AS version,
+    COALESCE(lifecycle.deleted, false) AS deleted,
+    GREATEST(last_event.created_at, lifecycle.created_at) AS created_at
+FROM unnest(%(stream_ids)s::text[]) WITH ORDINALITY AS stream (stream_id, number)
+LEFT JOIN LATERAL (
+    SELECT events.version, events.created_at
+    FROM {schema}.events
+    WHERE events.stream_id = stream.stream_id
+    ORDER BY events.version DESC
+    LIMIT 1
+) AS last_event ON true
+LEFT JOIN {schema}.stream_lifecycle AS lifecycle ON lifecycle.stream_id = stream.stream_id
+
+-- name: append
+-- A transaction in one round trip: every stream meets its expectation and all events are inserted, or none is.
+-- The unique indexes decide what the snapshot cannot see: a racing writer, an id stored in another stream.
+WITH heads AS MATERIALIZED (
+    {heads}
+), expectation AS (
+    SELECT number, lowest, highest
+    FROM unnest(%(lowest)s::bigint[], %(highest)s::bigint[]) WITH ORDINALITY AS range (lowest, highest, number)
+)
+INSERT INTO {schema}.events (event_id, stream_id, stream_type, version, event_type, data, metadata, created_at)
+SELECT
+    event.event_id,
+    heads.stream_id,
+    split_part(heads.stream_id, '-', 1),
+    heads.version + event.place,
+    event.event_type,
+    event.data::jsonb,
+    event.metadata::jsonb,
+    GREATEST(statement_timestamp(), heads.created_at)
+FROM unnest(
+    %(numbers)s::bigint[],
+    %(places)s::bigint[],
+    %(event_ids)s::uuid[],
+    %(event_types)s::text[],
+    %(data)s::text[],
+    %(metadata)s::text[]
+) AS event (number, place, event_id, event_type, data, metadata)
+JOIN heads USING (number)
+WHERE (
+    SELECT bool_and(NOT heads.deleted AND heads.version BETWEEN expectation.lowest AND expectation.highest)
+    FROM heads
+    JOIN expectation USING (number)
+)
+-- Positions are drawn in this order, so that the log's order is each stream's.
+ORDER BY event.number, event.place
+RETURNING version, global_position, created_at
+
+-- name: conflict
+-- Why nothing was appended, at one instant: each stream's state, and beside the first the events that have one of the
+-- ids.
+SELECT heads.number, heads.version, heads.deleted, {event_columns}
+FROM ({heads}) AS heads
+LEFT JOIN {schema}.events ON heads.number = 1 AND events.event_id = ANY (%(event_ids)s::uuid[])
+ORDER BY heads.number
+
+-- name: event_columns
+events.stream_id,
+events.stream_type,
+events.version,
+events.global_position,
+events.event_id,
+events.event_type,
+events.data::text,
+events.metadata::text,
+events.created_at
+
+-- name: read_stream_forward
+SELECT {event_columns}
+FROM {schema}.events
+WHERE stream_id = %(stream_id)s AND version >= %(start)s AND event_type <> ''
+    AND NOT EXISTS (SELECT FROM {schema}.stream_lifecycle WHERE stream_id = %(stream_id)s AND deleted)
+ORDER BY version
+LIMIT %(limit)s
+
+-- name: read_stream_backward
+SELECT {event_columns}
+FROM {schema}.events
+WHERE stream_id = %(stream_id)s AND version <= %(start)s AND event_type <> ''
+    AND NOT EXISTS (SELECT FROM {schema}.stream_lifecycle WHERE stream_id = %(stream_id)s AND deleted)
+ORDER BY version DESC
+LIMIT %(limit)s
+
+-- name: read_all_forward
+-- A filter's conditions, and then one of the two orders, are added to this and the next.
+SELECT {event_columns}
+FROM {schema}.events
+WHERE global_position > %(start)s AND event_type <> ''
+
+-- name: read_all_backward
+SELECT {event_columns}
+FROM {schema}.events
+WHERE global_position < %(start)s AND event_type <> ''
+
+-- name: oldest_first
+ORDER BY global_position
+LIMIT %(limit)s
+
+-- name: newest_first
+ORDER BY global_position DESC
+LIMIT %(limit)s
+
+-- name: stream_info
+-- Everything about the streams in the list; those that never had an event nor a tombstone are left out.
+SELECT heads.stream_id, heads.version, COALESCE(lifecycle.first_version, 1), heads.deleted
+FROM ({heads}) AS heads
+LEFT JOIN {schema}.stream_lifecycle AS lifecycle USING (stream_id)
+WHERE heads.version > 0 OR lifecycle.stream_id IS NOT NULL
+ORDER BY heads.number
+
+-- name: stream_ids
+-- The next stream ids after one, by leaps through the unique index: the cost is that of the ids, not of the events.
+WITH RECURSIVE found (stream_id, number) AS (
+    SELECT LEAST(
+        (SELECT min(stream_id) FROM {schema}.events WHERE stream_id >= %(from)s AND stream_id > %(after)s),
+        (SELECT min(stream_id) FROM {schema}.stream_lifecycle WHERE stream_id >= %(from)s AND stream_id > %(after)s)
+    ), 1
+    UNION ALL
+    SELECT LEAST(
+        (SELECT min(stream_id) FROM {schema}.events WHERE stream_id > found.stream_id),
+        (SELECT min(stream_id) FROM {schema}.stream_lifecycle WHERE stream_id > found.stream_id)
+    ), found.number + 1
+    FROM found
+    WHERE starts_with(found.stream_id, %(prefix)s) AND found.number < %(limit)s
+)
+SELECT stream_id FROM found WHERE starts_with(stream_id, %(prefix)s) ORDER BY number
+
+-- name: lock_stream
+-- Lifecycle calls and snapshots of one stream go one after another; appends take no part.
+SELECT pg_advisory_xact_lock(hashtextextended(%(stream_id)s, %(seed)s))
+
+-- name: allow_removal
+SELECT set_config('eventstore.removal', %(allowed)s, true)
+
+-- name: remove_events
+WITH removed AS (
+    DELETE FROM {schema}.events
+    WHERE stream_id = %(stream_id)s AND version < %(before_version)s AND event_type <> ''
+    RETURNING global_position
+)
+SELECT count(*), COALESCE(max(global_position), 0) FROM removed
+
+-- name: save_lifecycle
+INSERT INTO {schema}.stream_lifecycle AS known
+    (stream_id, stream_type, deleted, version, first_version, created_at, last_position)
+VALUES (
+    %(stream_id)s,
+    split_part(%(stream_id)s, '-', 1),
+    %(deleted)s,
+    %(version)s,
+    %(first_version)s,
+    %(created_at)s,
+    %(last_position)s
+)
+ON CONFLICT (stream_id) DO UPDATE SET
+    deleted = EXCLUDED.deleted,
+    version = EXCLUDED.version,
+    first_version = GREATEST(known.first_version, EXCLUDED.first_version),
+    created_at = EXCLUDED.created_at,
+    last_position = GREATEST(known.last_position, EXCLUDED.last_position)
+
+-- name: guard_deleted_stream
+-- Takes the version that an append in flight would take, so that the unique index decides which of the two was first.
+INSERT INTO {schema}.events (event_id, stream_id, stream_type, version, event_type, data, metadata, created_at)
+VALUES (
+    gen_random_uuid(), %(stream_id)s, split_part(%(stream_id)s, '-', 1), %(version)s, '', 'null', 'null', now()
+)
+
+-- name: load_snapshot
+SELECT version, data::text, created_at FROM {schema}.snapshots WHERE stream_id = %(stream_id)s
+
+-- name: save_snapshot
+INSERT INTO {schema}.snapshots AS kept (stream_id, version, data, created_at)
+VALUES (%(stream_id)s, %(version)s, %(data)s::jsonb, statement_timestamp())
+ON CONFLICT (stream_id) DO UPDATE SET
+    version = EXCLUDED.version,
+    data = EXCLUDED.data,
+    created_at = EXCLUDED.created_at
+WHERE kept.version <= EXCLUDED.version
+
+-- name: delete_snapshots
+DELETE FROM {schema}.snapshots WHERE stream_id = %(stream_id)s
+
+-- name: load_checkpoint
+SELECT position FROM {schema}.subscription_checkpoints WHERE name = %(name)s
+
+-- name: save_checkpoint
+-- Compare and set: the row's lock makes racing workers take turns, and the later one finds the position moved.
+INSERT INTO {schema}.subscription_checkpoints AS known (name, position, updated_at)
+SELECT %(name)s, %(position)s, statement_timestamp()
+WHERE %(expected)s = 0
+    OR EXISTS (SELECT FROM {schema}.subscription_checkpoints WHERE name = %(name)s)
+ON CONFLICT (name) DO UPDATE SET
+    position = EXCLUDED.position,
+    updated_at = EXCLUDED.updated_at
+WHERE known.position = %(expected)s
+RETURNING position
+
+-- name: top
+-- The highest position that is visible, or was before its event was removed; and whether this server can tell at all.
+SELECT
+    GREATEST(
+        (SELECT max(global_position) FROM {schema}.events),
+        (SELECT max(last_position) FROM {schema}.stream_lifecycle),
+        0
+    ),
+    pg_is_in_recovery()
+
+-- name: appenders
+-- The transactions that may have drawn a position and not committed yet.
+SELECT virtualtransaction
+FROM pg_locks
+WHERE locktype = 'relation'
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND relation = to_regclass(%(table)s)
+    AND mode = 'RowExclusiveLock'
+    AND granted
+
+-- name: run_end
+-- The end of the run of positions that follows a position without a hole. The window reads the index up to the first
+-- hole, no further.
+SELECT COALESCE(
+    (
+        SELECT run.previous
+        FROM (
+            SELECT
+                global_position,
+                lag(global_position, 1, %(after)s::bigint) OVER (ORDER BY global_position) AS previous
+            FROM {schema}.events
+            WHERE global_position > %(after)s
+        ) AS run
+        WHERE run.global_position <> run.previous + 1
+        ORDER BY run.global_position
+        LIMIT 1
+    ),
+    (SELECT max(global_position) FROM {schema}.events WHERE global_position > %(after)s),
+    %(after)s
+)
+
+-- name: soundness
+-- Whether there is a store, and whether its positions are drawn as the settled log needs; works without any rights.
+SELECT
+    to_regclass(%(migrations)s) IS NOT NULL,
+    sequence.seqcache,
+    sequence.seqincrement,
+    sequence.seqcycle,
+    current_setting('transaction_read_only') = 'on'
+FROM (VALUES (to_regclass(%(sequence)s))) AS wanted (oid)
+LEFT JOIN pg_sequence AS sequence ON sequence.seqrelid = wanted.oid
+
+-- name: schema_version
+SELECT COALESCE(max(version), 0) FROM {schema}.schema_migrations
+
+-- name: record_migration
+INSERT INTO {schema}.schema_migrations (version, name) VALUES (%s, %s)
