@@ -18,8 +18,8 @@ T is a visible event's position and not the sequence's `last_value`. A sequence 
 only rolled-back transactions drew may be drawn again after a crash, and a bookmark up there would hide what then gets
 them. A visible event's commit has flushed the sequence's state with it (with `synchronous_commit` on).
 
-PREPARE TRANSACTION moves the lock to another virtual transaction. Where a listed transaction has vanished, prepared
-ones that were not seen before take its place in the list.
+A prepared transaction stays in the list under its id, but after a restart of the server it comes back under another.
+Where a listed transaction has vanished, prepared ones that were not seen before take its place.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class _Check(NamedTuple):
     def after(self, appenders: frozenset[str]) -> _Check:
         """Return the check as it stands when `appenders` are what is listed now."""
         awaited = self.awaited & appenders
-        if any(not _is_prepared(transaction) for transaction in self.awaited - appenders):
-            awaited |= {transaction for transaction in appenders - self.seen if _is_prepared(transaction)}
+        if any(not _is_recovered(transaction) for transaction in self.awaited - appenders):
+            awaited |= {transaction for transaction in appenders - self.seen if _is_recovered(transaction)}
         return _Check(self.top, awaited, self.seen | appenders)
 
 
@@ -202,6 +202,6 @@ async def _fetch(connection: AsyncConnection, query: bytes, parameters: dict[str
     return await (await connection.execute(query, parameters)).fetchall()
 
 
-def _is_prepared(transaction: str) -> bool:
-    # A prepared transaction has no backend, which its virtual transaction id shows as -1.
+def _is_recovered(transaction: str) -> bool:
+    # Recovered at the server's start, it belongs to no backend, which its virtual transaction id shows as -1.
     return transaction.startswith("-1/")
