@@ -32,6 +32,8 @@ def open_backend(url: str, **options: object) -> PostgresBackend:
         conninfo = make_conninfo("", **parameters)
     except ProgrammingError as error:
         raise InvalidUrl("not a valid Postgres URL: write postgresql://user@host:port/database") from error
+    if not all(port.isdecimal() for port in str(parameters.get("port") or "5432").split(",") if port):
+        raise InvalidUrl("the port in the store URL is not a number")
     ours = {option: value for option, value in given.items() if option in _OPTIONS}
     return PostgresBackend(conninfo, **parse_options(ours, _OPTIONS))
 

@@ -24,21 +24,23 @@ class Queries:
     """The statements of one store. The schema's name is the one thing put into their text, as a quoted identifier."""
 
     def __init__(self, schema: str) -> None:
-        self._fragments = {"schema": sql.Identifier(schema).as_string()}
+        self._schema = sql.Identifier(schema).as_string()
+        # psycopg reads % in a statement as the beginning of a placeholder.
+        fragments = {"schema": self._schema.replace("%", "%%")}
         for fragment in ("heads", "event_columns"):
-            self._fragments[fragment] = self.make_out(_named_queries()[fragment])
-        self._statements = {name: self.make_out(text).encode() for name, text in _named_queries().items()}
+            fragments[fragment] = _filled(_named_queries()[fragment], fragments)
+        self._statements = {name: _filled(text, fragments).encode() for name, text in _named_queries().items()}
 
     def __getitem__(self, name: str) -> bytes:
         return self._statements[name]
 
-    def make_out(self, text: str) -> str:
-        """Fill the schema and the fragments into a text of this package's own SQL."""
-        return re.sub(r"\{(\w+)\}", lambda match: self._fragments[match[1]], text)
+    def made_out(self, migration: Migration) -> bytes:
+        """Return the statements of a migration, to be executed without parameters."""
+        return _filled(migration.text, {"schema": self._schema}).encode()
 
     def qualified(self, name: str) -> str:
         """Return the quoted, qualified name of a table or sequence of the store."""
-        return f"{self._fragments['schema']}.{name}"
+        return f"{self._schema}.{name}"
 
 
 @cache
@@ -57,3 +59,7 @@ def migrations() -> tuple[Migration, ...]:
         for file in found
         if file.name.endswith(".sql")
     )
+
+
+def _filled(text: str, fragments: dict[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: fragments[match[1]], text)

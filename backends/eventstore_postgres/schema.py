@@ -32,7 +32,7 @@ async def found_version(connection: AsyncConnection, queries: Queries) -> int:
         )
     if not exists:
         return 0
-    cursor = await connection.execute(queries["schema_version"])
+    cursor = await connection.execute(queries["schema_version"], {})
     ((version,),) = await cursor.fetchall()
     return int(version)
 
@@ -58,6 +58,6 @@ async def upgrade(connection: AsyncConnection, queries: Queries, schema: str) ->
             await connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
         version = await found_version(connection, queries)
         for migration in migrations()[version:]:
-            await connection.execute(queries.make_out(migration.text).encode())
+            await connection.execute(queries.made_out(migration))
             await connection.execute(queries["record_migration"], [migration.version, migration.name])
         return max(version, SCHEMA_VERSION)
