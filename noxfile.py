@@ -1,0 +1,103 @@
+"""Every check of the project, each in an environment of its own: `nox` runs them all, `nox -l` lists them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["lint", "types", "build", "conformance", "tests"]
+
+SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
+SERVERS = "import sys; from tests.postgres_server import find_servers; print(*(f'{s.version}={s.bin}' for s in find_servers()))"
+
+
+def found_pythons() -> list[str]:
+    """Return the supported versions that are installed, on the PATH or by pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for version in SUPPORTED:
+        for folder in sorted(pyenv.glob(f"{version}.*/bin"))[-1:]:
+            os.environ["PATH"] += os.pathsep + str(folder)
+    return [version for version in SUPPORTED if is_installed(version)]
+
+
+def is_installed(version: str) -> bool:
+    for folder in os.environ["PATH"].split(os.pathsep):
+        python = shutil.which(f"python{version}", path=folder)
+        # A shim may stand there without an interpreter behind it.
+        if python and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return True
+    return False
+
+
+def sync(session: nox.Session, *groups: str) -> None:
+    """Install the project and what is locked for the groups."""
+    chosen = [f"--group={group}" for group in groups]
+    python = f"--python={session.virtualenv.location}"
+    session.run_install(
+        "uv", "sync", "--locked", "--quiet", "--all-extras", "--no-default-groups", *chosen, python,
+        env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
+    )  # fmt: skip
+
+
+@nox.session(python=found_pythons())
+def tests(session: nox.Session) -> None:
+    """All tests, on real SQLite files and a real Postgres, with coverage."""
+    sync(session, "test")
+    data = {"COVERAGE_FILE": f".coverage.{session.python}"}
+    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=data)
+    session.run("coverage", "report", env=data)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """The conformance suite on every version of Postgres that is found."""
+    sync(session, "test")
+    found = session.run("python", "-c", SERVERS, silent=True, env={"PYTHONPATH": "."}) or ""
+    for server in str(found).split():
+        version, _, folder = server.partition("=")
+        session.log(f"Postgres {version}")
+        session.run(
+            "pytest", "tests/conformance/test_postgres.py", "tests/postgres", *session.posargs,
+            env={"EVENTSTORE_TEST_POSTGRES_BIN": folder},
+        )  # fmt: skip
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: lint and format."""
+    sync(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check", "--quiet")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """The strict types of mypy, and pyright's."""
+    sync(session, "test", "types")
+    session.run("mypy", "eventstore", "backends", "conformance", "examples", "tests", "noxfile.py")
+    session.run("pyright")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheel, install it into an empty environment, and use it there."""
+    folder = session.create_tmp()
+    session.run_install("uv", "build", "--quiet", "--out-dir", folder)
+    (wheel,) = Path(folder).glob("*.whl")
+    smoke_test = Path("tests/smoke.py").resolve()
+    with session.chdir(folder):
+        session.install(str(wheel))
+        session.run("python", str(smoke_test))
+        session.install(f"{wheel}[sqlite]")
+        session.run("python", str(smoke_test), "sqlite:///smoke.db")
+
+
+if __name__ == "__main__":
+    sys.exit("run it by name: nox")
