@@ -88,9 +88,9 @@ def types(session: nox.Session) -> None:
 @nox.session
 def build(session: nox.Session) -> None:
     """Build the wheel, install it into an empty environment, and use it there."""
-    folder = session.create_tmp()
-    session.run_install("uv", "build", "--quiet", "--out-dir", folder)
-    (wheel,) = Path(folder).glob("*.whl")
+    folder = Path(session.create_tmp()).resolve()
+    session.run_install("uv", "build", "--quiet", "--out-dir", str(folder))
+    (wheel,) = folder.glob("*.whl")
     smoke_test = Path("tests/smoke.py").resolve()
     with session.chdir(folder):
         session.install(str(wheel))

@@ -100,7 +100,7 @@ decode_json = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 
-# Maps every digit to 0, so that a long number is found by two passes at C speed: a quarter of a regular expression's time.
+# Maps every digit to 0: two passes at C speed then find a long number four times as fast as a regular expression.
 _DIGITS_TO_ZERO: Final = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else byte for byte in range(256))
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")

@@ -96,8 +96,8 @@ class Operations(ABC):
         again, after an error or a cancellation with unknown outcome say, returns the events as first recorded.
 
         Raises `WrongExpectedVersion`, `StreamDeleted`, `DuplicateEventId` (an id is stored, and it is not the same
-        batch sent again), `InvalidEvent` and `InvalidArgument`; nothing is written then. Raises `StoreUnavailable` if the
-        database stays out of reach; its `outcome_unknown` tells whether the events may be stored.
+        batch sent again), `InvalidEvent` or `InvalidArgument`; nothing is written then. Raises `StoreUnavailable` if
+        the database stays out of reach; its `outcome_unknown` tells whether the events may be stored.
         """
         return (await self._append(*self._encode([StreamWrite(stream_id, events, expected_version)])))[0]
 
@@ -123,8 +123,8 @@ class Operations(ABC):
 
     def _encode(self, writes: Sequence[StreamWrite]) -> tuple[Transaction, list[list[Payload]]]:
         """Check everything about an append that needs no database; return what to store and private copies of it."""
-        if not isinstance(writes, Iterable) or not writes:
-            raise InvalidArgument("writes", writes, "give at least one StreamWrite")
+        if not isinstance(writes, Iterable):
+            raise InvalidArgument("writes", writes, "give a list of StreamWrite")
         transaction: list[StreamAppend] = []
         payloads: list[list[Payload]] = []
         stream_ids: set[str] = set()
@@ -153,6 +153,8 @@ class Operations(ABC):
                 StreamAppend(write.stream_id, stream_type_of(write.stream_id), write.expected_version, tuple(encoded))
             )
             payloads.append(copies)
+        if not transaction:
+            raise InvalidArgument("writes", writes, "give at least one StreamWrite")
         return transaction, payloads
 
     # --- Reading a stream ----------------------------------------------------------------------------------------

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from eventstore.errors import StoreUnavailable
+
+_log: Final = logging.getLogger("eventstore")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,6 +24,7 @@ async def call_again(
     # Imported when first needed: most processes never lose their database, and importing takes longer than all of ours.
     from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+    _log.warning("the database is out of reach, trying again for %g seconds: %s", seconds, error)
     outcome_unknown = error.outcome_unknown
     wait = wait_random_exponential(multiplier=0.02, max=1)
     tries = AsyncRetrying(

@@ -25,7 +25,7 @@ _log: Final = logging.getLogger("eventstore")
 DEFAULT_RETRY_TIMEOUT: Final = 5.0
 """How many seconds a call goes on trying while the database is out of reach, unless the store is opened otherwise."""
 
-_transaction_in_progress: ContextVar[StoreTransaction | None] = ContextVar("transaction_in_progress", default=None)
+_transactions: ContextVar[tuple[StoreTransaction, ...]] = ContextVar("transactions", default=())
 
 
 class EventStore(Operations):
@@ -69,7 +69,7 @@ class EventStore(Operations):
         try:
             await self._backend.open()
         except BaseException:
-            await self._backend.close()
+            await self.close()
             raise
         self._is_open = True
         _log.debug("opened %r", self)
@@ -166,12 +166,11 @@ class EventStore(Operations):
         self._check_outside_transaction()
         async with self._backend.transaction() as session:
             transaction = StoreTransaction(session, self, self._limits)
-            token = _transaction_in_progress.set(transaction)
+            _transactions.set((*(other for other in _transactions.get() if not other._is_over), transaction))
             try:
                 yield transaction
             finally:
                 transaction._is_over = True
-                _transaction_in_progress.reset(token)
 
     def bind(self, connection: Any) -> StoreTransaction:
         """Join the transaction that the caller runs on a connection of the backend's driver.
@@ -207,8 +206,7 @@ class EventStore(Operations):
             raise StoreNotOpen(repr(self), closed=self._is_closed)
 
     def _check_outside_transaction(self) -> None:
-        transaction = _transaction_in_progress.get()
-        if transaction is not None and transaction.belongs_to(self):
+        if any(transaction.belongs_to(self) for transaction in _transactions.get()):
             raise TransactionError(
                 "a transaction of this store is in progress in this task: write through it, or after it has ended"
             )
