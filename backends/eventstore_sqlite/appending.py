@@ -1,0 +1,101 @@
+"""Appends as parameters of append.sql, and its rows as outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from eventstore.backend import (
+    Appended,
+    AppendedStream,
+    Conflict,
+    Outcome,
+    StreamState,
+    Transaction,
+)
+from eventstore.versions import version_range
+from eventstore_sqlite import queries
+from eventstore_sqlite.records import split_facts, time_of
+from eventstore_sqlite.statements import Parameters, Row, Run
+
+Batch: TypeAlias = list[Transaction]
+"""Transactions that share neither a stream nor an event id, so that one statement can store them all."""
+
+_position = itemgetter(2)
+
+
+def batches(transactions: Sequence[Transaction]) -> Iterator[Batch]:
+    """Cut a list of transactions into batches, in order."""
+    batch: Batch = []
+    taken: set[str | UUID] = set()
+    for transaction in transactions:
+        names: set[str | UUID] = {append.stream_id for append in transaction}
+        names.update(event.event_id for append in transaction for event in append.events)
+        if not taken.isdisjoint(names):
+            yield batch
+            batch, taken = [], set()
+        batch.append(transaction)
+        taken |= names
+    if batch:
+        yield batch
+
+
+async def append_batch(batch: Batch, write: Run, read: Run) -> list[Outcome]:
+    """Store the transactions of a batch, or say why not; `read` must see what `write` wrote."""
+    placed: dict[str, list[Row]] = {}
+    for row in sorted(await write(queries.APPEND, _parameters(batch)), key=_position):
+        placed.setdefault(row[0], []).append(row)
+    refused = [transaction for transaction in batch if transaction[0].stream_id not in placed]
+    conflicts = iter(await _conflicts(refused, read) if refused else ())
+    return [
+        _appended(transaction, placed) if transaction[0].stream_id in placed else next(conflicts)
+        for transaction in batch
+    ]
+
+
+def _parameters(batch: Batch) -> Parameters:
+    writes: list[tuple[object, ...]] = []
+    events: list[tuple[object, ...]] = []
+    for number, transaction in enumerate(batch):
+        for append in transaction:
+            for nth, event in enumerate(append.events, 1):
+                events.append(
+                    (len(writes), nth, event.event_id, event.event_type, event.data.decode(), event.metadata.decode())
+                )
+            writes.append((number, append.stream_id, append.stream_type, *version_range(append.expected_version)))
+    return {"writes": _json(writes), "events": _json(events)}
+
+
+def _appended(transaction: Transaction, placed: dict[str, list[Row]]) -> Appended:
+    streams: list[AppendedStream] = []
+    for append in transaction:
+        rows = placed[append.stream_id]
+        _, first_version, _, created_at = rows[0]
+        streams.append(AppendedStream(first_version, tuple(map(_position, rows)), time_of(created_at)))
+    return Appended(tuple(streams))
+
+
+async def _conflicts(refused: Batch, read: Run) -> list[Conflict]:
+    stream_ids = [append.stream_id for transaction in refused for append in transaction]
+    event_ids = [event.event_id for transaction in refused for append in transaction for event in append.events]
+    rows = await read(queries.CONFLICT, {"stream_ids": _json(stream_ids), "event_ids": _json(event_ids)})
+    facts, events = split_facts(rows)
+    states = {stream_id: StreamState(stream_id, version, bool(deleted)) for stream_id, _, version, *_, deleted in facts}
+    stored = {event.event_id: event for event in events}
+    return [
+        Conflict(
+            tuple(states[append.stream_id] for append in transaction),
+            tuple(
+                stored[event.event_id] for append in transaction for event in append.events if event.event_id in stored
+            ),
+        )
+        for transaction in refused
+    ]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

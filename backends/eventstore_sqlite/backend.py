@@ -1,0 +1,77 @@
+"""`SqliteBackend`: the contract of `eventstore.backend` over the connections to one file."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import aiosqlite
+
+from eventstore.backend import Capability, Direction, LogPage
+from eventstore.errors import InvalidArgument
+from eventstore.filters import Filter
+from eventstore_sqlite import queries, records
+from eventstore_sqlite.connections import Connections
+from eventstore_sqlite.files import DatabaseFile
+from eventstore_sqlite.session import SqliteSession
+from eventstore_sqlite.transactions import SqliteTransaction, StatementsOfCaller, transaction
+
+
+class SqliteBackend(SqliteSession):
+    """A store in one SQLite file, or a private one that is gone when it is closed."""
+
+    name = "SQLite"
+
+    def __init__(self, file: DatabaseFile) -> None:
+        self._file = file
+        self._connections = Connections(file)
+        super().__init__(self._connections)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Transactions with the caller's own SQL; in a file, what survives the process and is shared with others."""
+        transactions = frozenset({Capability.TRANSACTIONS, Capability.SQL_TRANSACTIONS})
+        return transactions if self._file.is_private else transactions | {Capability.DURABLE, Capability.SHARED}
+
+    async def open(self) -> None:
+        """Open the file, and create or upgrade the schema unless switched off."""
+        try:
+            await self._connections.open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close all connections; a private store is gone then."""
+        await self._connections.close()
+
+    async def migrate(self) -> None:
+        """Create or upgrade the schema, under the write lock."""
+        await self._connections.migrate()
+
+    async def schema_version(self) -> int:
+        """Return the schema's version, 0 where there is none."""
+        return await self._connections.schema_version()
+
+    async def read_all(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
+        """Return a page of the log; one writer commits in the order of positions, so all of it is settled."""
+        rows = await self._connections.read(*queries.log_page(start, limit, direction, filter))
+        ((*_, head),), events = records.split_facts(rows)
+        if len(events) == limit:
+            return LogPage(events, events[-1].global_position, at_end=False)
+        return LogPage(events, max(start or 0, head) if direction is Direction.FORWARD else 0, at_end=True)
+
+    async def head(self) -> int:
+        """Return the last position ever given out, which the erasing of its event does not take back."""
+        ((head,),) = await self._connections.read(queries.HEAD)
+        return int(head)
+
+    def transaction(self) -> AbstractAsyncContextManager[SqliteTransaction]:
+        """Run a transaction that holds the write lock from its beginning; others go on reading."""
+        return transaction(self._connections, self._file)
+
+    def bind(self, connection: Any) -> SqliteTransaction:
+        """Join the transaction that the caller runs on an aiosqlite connection of their own to the same file."""
+        if not isinstance(connection, aiosqlite.Connection):
+            raise InvalidArgument("connection", connection, "give an aiosqlite.Connection")
+        return SqliteTransaction(StatementsOfCaller(connection, self._file))

@@ -1,0 +1,2 @@
+DELETE FROM snapshots
+WHERE stream_id = :stream_id

@@ -1,0 +1,3 @@
+SELECT position
+FROM subscription_checkpoints
+WHERE name = :name

@@ -1,0 +1,3 @@
+SELECT version, data, created_at
+FROM snapshots
+WHERE stream_id = :stream_id
