@@ -25,3 +25,11 @@ def filter_conditions(filter: Filter | None) -> tuple[bytes, dict[str, object]]:
             conditions += condition
             parameters[field] = list(value) if isinstance(value, tuple) else value
     return conditions, parameters
+
+
+def walks_an_index(filter: Filter | None) -> bool:
+    """Tell whether what matches is best found by walking an index in the order of the log.
+
+    Not so for a period: the index on times knows no order, and what it finds is sorted.
+    """
+    return filter is not None and filter.created_from is None and filter.created_to is None

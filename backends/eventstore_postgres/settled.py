@@ -33,7 +33,7 @@ from eventstore.backend import Direction, LogPage
 from eventstore.errors import StoreUnavailable
 from eventstore.events import RecordedEvent
 from eventstore.filters import Filter
-from eventstore_postgres.filtering import filter_conditions
+from eventstore_postgres.filtering import filter_conditions, walks_an_index
 from eventstore_postgres.queries import Queries
 from eventstore_postgres.rows import recorded_event
 
@@ -145,7 +145,8 @@ class SettledLog:
             parameters["up_to"] = up_to
         conditions, values = filter_conditions(filter)
         query += conditions + self._queries["oldest_first" if direction is Direction.FORWARD else "newest_first"]
-        rows = await _fetch(connection, query, parameters | values)
+        fetch = _fetch_in_index_order if walks_an_index(filter) else _fetch
+        rows = await fetch(connection, query, parameters | values)
         return [recorded_event(row) for row in rows]
 
     # --- Settling ------------------------------------------------------------------------------------------------
@@ -200,6 +201,20 @@ class SettledLog:
 
 async def _fetch(connection: AsyncConnection, query: bytes, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
     return await (await connection.execute(query, parameters)).fetchall()
+
+
+async def _fetch_in_index_order(
+    connection: AsyncConnection, query: bytes, parameters: dict[str, object]
+) -> list[tuple[Any, ...]]:
+    """Fetch rows by an index that has them in order, in one round trip.
+
+    Of a table that was not analysed yet, the planner expects so few rows that it would rather collect and sort all that
+    match, for every page again.
+    """
+    async with connection.pipeline(), connection.transaction():
+        await connection.execute("SET LOCAL enable_sort = off")
+        cursor = await connection.execute(query, parameters)
+    return await cursor.fetchall()
 
 
 def _is_recovered(transaction: str) -> bool:
