@@ -301,7 +301,7 @@ class Backend(Session, Protocol):
         ...
 
     async def head(self) -> int:
-        """Return the last position that a reader may bookmark, 0 for an empty log; it never decreases."""
+        """Return the last position that a reader may bookmark, 0 before the first append; it never decreases."""
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[SessionInTransaction]:

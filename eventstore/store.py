@@ -143,7 +143,7 @@ class EventStore(Operations):
         return await self._repeatable(self._backend.read_all, start, limit, direction, filter)
 
     async def head(self) -> int:
-        """Return the last position that a reader may bookmark; 0 for an empty log. It never decreases."""
+        """Return the last position that a reader may bookmark; 0 before the first append. It never decreases."""
         self._check_open()
         return await self._repeatable(self._backend.head)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +13,7 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from eventstore.backend import Capability, Direction, LogPage
+from eventstore.cancellation import uninterrupted
 from eventstore.errors import InvalidArgument, StoreUnavailable, TransactionError
 from eventstore.filters import Filter
 from eventstore_postgres.arrays import register_arrays
@@ -71,12 +71,7 @@ class PostgresBackend(PostgresSession):
 
     async def close(self) -> None:
         """Close the pool; a cancellation is passed on when that is done."""
-        closing = asyncio.ensure_future(self._pool.close())
-        try:
-            await asyncio.shield(closing)
-        except asyncio.CancelledError:
-            await closing
-            raise
+        await uninterrupted(self._pool.close())
 
     async def migrate(self) -> None:
         """Create or upgrade the schema."""
@@ -127,12 +122,12 @@ class PostgresBackend(PostgresSession):
             except BaseException:
                 # A connection that is lost has rolled back by itself; what made us leave is what the caller must see.
                 with suppress(psycopg.Error):
-                    await transaction.__aexit__(*sys.exc_info())
+                    await uninterrupted(transaction.__aexit__(*sys.exc_info()))
                 raise
             with translated_failures(in_transaction=True):
                 await transaction.__aexit__(None, None, None)
         finally:
-            await self._pool.putconn(connection)
+            await uninterrupted(self._pool.putconn(connection))
 
     def bind(self, connection: Any) -> PostgresTransaction:
         """Join the transaction on the caller's psycopg connection."""

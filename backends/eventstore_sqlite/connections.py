@@ -11,11 +11,12 @@ from typing import Final
 
 import aiosqlite
 
+from eventstore.cancellation import uninterrupted
 from eventstore.errors import SchemaOutdated, StoreNotOpen
 from eventstore_sqlite import schema
 from eventstore_sqlite.errors import driver_errors, primary_code
 from eventstore_sqlite.files import DatabaseFile, thread_of
-from eventstore_sqlite.statements import Parameters, Row, Run, roll_back, run, uninterrupted
+from eventstore_sqlite.statements import Parameters, Row, Run, roll_back, run
 
 _BUSY_PAUSE: Final = 0.002
 """Seconds between tries for a lock: not every call of SQLite waits by itself."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import aiosqlite
 
-T = TypeVar("T")
+from eventstore.cancellation import uninterrupted
 
 Row: TypeAlias = tuple[Any, ...]
 Parameters: TypeAlias = Mapping[str, object]
@@ -68,22 +68,6 @@ async def roll_back(connection: aiosqlite.Connection) -> None:
     except (sqlite3.Error, ValueError):
         # Lost or closed: either has rolled back.
         return
-
-
-async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
-    """Do work to its end, even when cancelled; the cancellation is raised afterwards."""
-    task = asyncio.create_task(work)
-    cancellation: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancellation = error
-    if cancellation is not None:
-        if not task.cancelled():
-            task.exception()
-        raise cancellation
-    return task.result()
 
 
 async def _run_with_plain_rows(connection: aiosqlite.Connection, sql: str, parameters: Parameters | None) -> list[Row]:

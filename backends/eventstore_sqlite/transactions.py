@@ -10,13 +10,14 @@ from pathlib import Path
 
 import aiosqlite
 
+from eventstore.cancellation import uninterrupted
 from eventstore.errors import InvalidArgument, TransactionError
 from eventstore_sqlite import queries
 from eventstore_sqlite.connections import Connections
 from eventstore_sqlite.errors import driver_errors
 from eventstore_sqlite.files import DatabaseFile
 from eventstore_sqlite.session import SqliteSession
-from eventstore_sqlite.statements import Parameters, Row, Run, run, uninterrupted
+from eventstore_sqlite.statements import Parameters, Row, Run, run
 
 
 class SqliteTransaction(SqliteSession):
