@@ -15,6 +15,7 @@ nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["lint", "types", "build", "conformance", "tests"]
 
 SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
+TWO_AT_A_TIME = ("--numprocesses=2", "--quiet")
 SERVERS = "import sys; from tests.postgres_server import find_servers; print(*(f'{s.version}={s.bin}' for s in find_servers()))"
 
 
@@ -50,9 +51,8 @@ def sync(session: nox.Session, *groups: str) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, on real SQLite files and a real Postgres, with coverage."""
     sync(session, "test")
-    data = {"COVERAGE_FILE": f".coverage.{session.python}"}
-    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=data)
-    session.run("coverage", "report", env=data)
+    data = {"COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").resolve())}
+    session.run("pytest", "--cov", *TWO_AT_A_TIME, *session.posargs, env=data)
 
 
 @nox.session
@@ -64,7 +64,7 @@ def conformance(session: nox.Session) -> None:
         version, _, folder = server.partition("=")
         session.log(f"Postgres {version}")
         session.run(
-            "pytest", "tests/conformance/test_postgres.py", "tests/postgres", *session.posargs,
+            "pytest", *TWO_AT_A_TIME, "tests/conformance/test_postgres.py", "tests/postgres", *session.posargs,
             env={"EVENTSTORE_TEST_POSTGRES_BIN": folder},
         )  # fmt: skip
 

@@ -73,7 +73,7 @@ def boolean(value: object) -> bool:
 
 def seconds(value: object) -> float:
     """Read a number of seconds, 0 or more."""
-    number = float(value) if isinstance(value, (str, int, float)) else -1.0
+    number = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else -1.0
     if not 0 <= number < float("inf"):
         raise ValueError("give a number of seconds, at least 0")
     return number
@@ -81,7 +81,7 @@ def seconds(value: object) -> float:
 
 def count(value: object) -> int:
     """Read a whole number, 1 or more."""
-    number = int(value) if isinstance(value, (str, int)) else 0
+    number = int(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else 0
     if number < 1:
         raise ValueError("give a whole number, at least 1")
     return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -51,6 +52,7 @@ class PostgresBackend(PostgresSession):
         self._migrate = migrate
         self._prepare_threshold = 2 if prepare else None
         self._log = SettledLog(self._queries, settle_timeout)
+        self._keeper: asyncio.Task[None] | None = None
         self._pool = AsyncConnectionPool(
             conninfo,
             open=False,
@@ -68,10 +70,23 @@ class PostgresBackend(PostgresSession):
         async with self._single_connection() as connection:
             await require_current(connection, self._queries, self._schema, migrate=self._migrate)
         await self._pool.open()
+        self._keeper = asyncio.create_task(self._keep_pool())
 
     async def close(self) -> None:
         """Close the pool; a cancellation is passed on when that is done."""
-        await uninterrupted(self._pool.close())
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await uninterrupted(_ended(self._keeper))
+
+    async def _keep_pool(self) -> None:
+        """Close the pool when cancelled: by `close`, or by an event loop that ends before.
+
+        A worker of the pool that is connecting does not heed its own cancellation, and the loop would wait for it.
+        """
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await self._pool.close()
 
     async def migrate(self) -> None:
         """Create or upgrade the schema."""
@@ -162,6 +177,10 @@ class _BoundTransaction(PostgresTransaction):
                 # psycopg begins the caller's transaction before its first statement; a savepoint alone would commit.
                 await connection.execute("SELECT")
             yield connection
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    await asyncio.wait([task])
 
 
 async def _configure(connection: AsyncConnection) -> None:

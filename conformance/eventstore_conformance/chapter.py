@@ -1,0 +1,88 @@
+"""What every chapter of the suite is built on: the event-loop mark, and the stores that tests are given."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial, wraps
+from typing import Any, TypeAlias
+
+import pytest
+import pytest_asyncio
+
+from eventstore import Capability, CapabilityNotSupported, EventStore, open_store
+
+MakeStore: TypeAlias = Callable[..., EventStore]
+"""Returns a store that is not open yet, on the database of the test; takes the options of `open_store`."""
+
+
+class Chapter:
+    """The fixtures of the suite, all of them made from the author's `store_url`.
+
+    A backend that no URL leads to overrides `make_store` instead, and one whose store needs special options overrides
+    `store` as well.
+    """
+
+    # With its own scope, so that nothing in the author's settings matters.
+    pytestmark = pytest.mark.asyncio(loop_scope="function")
+
+    @pytest.fixture
+    def make_store(self, store_url: str) -> MakeStore:
+        """Return a function that makes stores, all of them on the database of the test."""
+        return partial(open_store, store_url)
+
+    @pytest_asyncio.fixture(loop_scope="function")
+    async def store(self, make_store: MakeStore) -> AsyncIterator[EventStore]:
+        """Open an empty store."""
+        async with make_store() as store:
+            yield store
+
+    @pytest_asyncio.fixture(loop_scope="function")
+    async def small_pages_store(self, make_store: MakeStore) -> AsyncIterator[EventStore]:
+        """Open an empty store that reads three events at a time."""
+        async with make_store(page_size=3) as store:
+            yield store
+
+    @pytest_asyncio.fixture(loop_scope="function")
+    async def two_stores(
+        self, store: EventStore, make_store: MakeStore
+    ) -> AsyncIterator[tuple[EventStore, EventStore]]:
+        """Open two stores on one database where the backend is `SHARED`; otherwise it is one store, used twice."""
+        if Capability.SHARED not in store.capabilities:
+            yield store, store
+            return
+        async with make_store() as second:
+            yield store, second
+
+
+def where_claimed(
+    capability: Capability, refused: Callable[[EventStore], Awaitable[object]]
+) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., Awaitable[None]]]:
+    """Run a test where the backend claims the capability; elsewhere check that `refused` is refused for the lack of it.
+
+    The test takes the fixture `store`.
+    """
+
+    def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        @wraps(test)
+        async def claimed_or_refused(self: Chapter, **fixtures: Any) -> None:
+            store: EventStore = fixtures["store"]
+            if capability in store.capabilities:
+                await test(self, **fixtures)
+                return
+            with pytest.raises(CapabilityNotSupported) as refusal:
+                await refused(store)
+            assert capability.name in refusal.value.capability
+
+        return claimed_or_refused
+
+    return decorate
+
+
+async def begin_transaction(store: EventStore) -> None:
+    """Begin a transaction and end it."""
+    async with store.transaction():
+        pass
+
+
+in_a_transaction = where_claimed(Capability.TRANSACTIONS, begin_transaction)
+"""For tests that need `store.transaction()`."""

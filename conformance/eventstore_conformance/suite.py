@@ -1,0 +1,52 @@
+"""The suite: all chapters in one class."""
+
+from eventstore_conformance.append import Append
+from eventstore_conformance.append_many import AppendMany
+from eventstore_conformance.checkpoints import Checkpoints
+from eventstore_conformance.concurrency import Concurrency
+from eventstore_conformance.data import Data
+from eventstore_conformance.filters import Filters
+from eventstore_conformance.lifecycle import Delete, Truncate
+from eventstore_conformance.listing import Listing
+from eventstore_conformance.names import Names
+from eventstore_conformance.opening import Opening
+from eventstore_conformance.ordering import Ordering
+from eventstore_conformance.reading import ReadAll, ReadStream
+from eventstore_conformance.snapshots import Snapshots
+from eventstore_conformance.sql_transactions import SqlTransactions
+from eventstore_conformance.stateful import Stateful
+from eventstore_conformance.transactions import Transactions
+
+CHAPTERS = (
+    Append,
+    AppendMany,
+    Data,
+    Names,
+    ReadStream,
+    ReadAll,
+    Filters,
+    Listing,
+    Ordering,
+    Concurrency,
+    Transactions,
+    SqlTransactions,
+    Snapshots,
+    Checkpoints,
+    Truncate,
+    Delete,
+    Opening,
+    Stateful,
+)
+"""The chapters, in the order in which they are read."""
+
+
+class StoreConformance(*CHAPTERS):  # type: ignore[misc]
+    """The behaviour of an event store.
+
+    Subclass it with one fixture, `store_url`: the URL of a store that is fresh and empty for every test.
+
+        class TestRedis(StoreConformance):
+            @pytest_asyncio.fixture
+            async def store_url(self):
+                yield "redis://…"
+    """

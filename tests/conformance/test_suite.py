@@ -1,0 +1,58 @@
+"""The suite itself: what docs, reports and third parties rely on."""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import eventstore
+import eventstore_conformance
+from eventstore_conformance import CHAPTERS, StoreConformance
+
+TESTS: list[Callable[..., Any]] = [
+    member for chapter in CHAPTERS for name, member in vars(chapter).items() if name.startswith("test_")
+]
+IDS = [(test.__doc__ or "").partition(":")[0] for test in TESTS]
+MODULES = sorted(Path(next(iter(eventstore_conformance.__path__))).glob("*.py"))
+
+
+def test_the_clause_of_every_test_begins_with_its_id() -> None:
+    clause = re.compile(r"[A-Z]+-\d\d: [A-Z`].*[^ ]\.$")
+    assert [test.__name__ for test in TESTS if not clause.match(test.__doc__ or "")] == []
+
+
+def test_no_id_is_used_twice() -> None:
+    assert [test_id for test_id, count in Counter(IDS).items() if count > 1] == []
+
+
+def test_the_ids_of_a_chapter_are_numbered_without_a_gap() -> None:
+    for chapter, ids in {test_id[:-3]: [i for i in IDS if i[:-3] == test_id[:-3]] for test_id in IDS}.items():
+        assert ids == [f"{chapter}-{number:02}" for number in range(1, len(ids) + 1)]
+
+
+def test_no_test_hides_another_of_the_same_name() -> None:
+    names = Counter(test.__name__ for test in TESTS)
+    assert [name for name, count in names.items() if count > 1] == []
+    assert sum(name.startswith("test_") for name in dir(StoreConformance)) == len(TESTS)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
+def test_the_suite_uses_the_public_api_only(module: Path) -> None:
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("eventstore"):
+            if node.module == "eventstore":
+                assert {alias.name for alias in node.names} <= set(eventstore.__all__)
+            else:
+                assert (node.module or "").startswith("eventstore_conformance")
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("eventstore") for alias in node.names)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
+def test_the_suite_neither_sleeps_nor_skips(module: Path) -> None:
+    called = {ast.unparse(node.func) for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call)}
+    assert {name.rpartition(".")[2] for name in called}.isdisjoint({"sleep", "skip", "skipif", "importorskip", "xfail"})
