@@ -16,7 +16,10 @@ nox.options.sessions = ["lint", "types", "build", "conformance", "tests"]
 
 SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
 TWO_AT_A_TIME = ("--numprocesses=2", "--quiet")
-SERVERS = "import sys; from tests.postgres_server import find_servers; print(*(f'{s.version}={s.bin}' for s in find_servers()))"
+SERVERS = """
+from tests.postgres_server import default_binaries, find_servers
+print(*(f"{server.version}={server.bin}" for server in find_servers() if server != default_binaries()))
+"""
 
 
 def found_pythons() -> list[str]:
@@ -47,24 +50,30 @@ def sync(session: nox.Session, *groups: str) -> None:
     )  # fmt: skip
 
 
-@nox.session(python=found_pythons())
+PYTHONS = found_pythons()
+
+
+@nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """All tests, on real SQLite files and a real Postgres, with coverage."""
+    """All tests on the oldest Python, with coverage; on the others the suite on each engine, and the core's tests."""
     sync(session, "test")
-    data = {"COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").resolve())}
-    session.run("pytest", "--cov", *TWO_AT_A_TIME, *session.posargs, env=data)
+    if session.python == PYTHONS[0]:
+        data = {"COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").resolve())}
+        session.run("pytest", "--cov", *TWO_AT_A_TIME, *session.posargs, env=data)
+    else:
+        session.run("pytest", "tests/core", "tests/conformance", *TWO_AT_A_TIME, *session.posargs)
 
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """The conformance suite on every version of Postgres that is found."""
+    """The suite and the hard promise on each further Postgres that is found; `tests` has run them on the first."""
     sync(session, "test")
     found = session.run("python", "-c", SERVERS, silent=True, env={"PYTHONPATH": "."}) or ""
     for server in str(found).split():
         version, _, folder = server.partition("=")
         session.log(f"Postgres {version}")
         session.run(
-            "pytest", *TWO_AT_A_TIME, "tests/conformance/test_postgres.py", "tests/postgres", *session.posargs,
+            "pytest", "tests/conformance/test_postgres.py", "tests/postgres", *TWO_AT_A_TIME, *session.posargs,
             env={"EVENTSTORE_TEST_POSTGRES_BIN": folder},
         )  # fmt: skip
 

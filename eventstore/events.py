@@ -116,13 +116,12 @@ def encode_json_object(value: object, max_size: int, path: str = "$") -> tuple[b
     try:
         text = _encode(value)
         copy = decode_json(text)
-    except (TypeError, ValueError, RecursionError, OverflowError):
-        sound = False
-    else:
         # The encoder turns NaN into null, integer keys into strings and tuples into arrays without a word: whatever it
         # changed differs from the original. Depth cannot exceed the number of opening brackets.
-        sound = copy == value and not _is_suspect(text) and text.count(b"{") + text.count(b"[") <= MAX_DEPTH
-    if not sound:
+        is_sound = copy == value and not _is_suspect(text) and text.count(b"{") + text.count(b"[") <= MAX_DEPTH
+    except (TypeError, ValueError, RecursionError, OverflowError):
+        text, copy, is_sound = b"", {}, False
+    if not is_sound:
         text = _encode(_walk(value, path, 1))
         copy = decode_json(text)
     if len(text) > max_size:

@@ -1,5 +1,7 @@
 """An event store in memory: pure Python, no I/O, for fast unit tests that hold in production."""
 
+from typing import cast
+
 from eventstore.errors import InvalidUrl
 from eventstore.urls import parse_options, split_query
 from eventstore_memory.backend import MemoryBackend
@@ -19,4 +21,4 @@ def open_backend(url: str, **options: object) -> MemoryBackend:
 def _clock(value: object) -> Clock:
     if not callable(value):
         raise TypeError("give a function that returns the time in UTC, as a keyword of open_store")
-    return value
+    return cast(Clock, value)

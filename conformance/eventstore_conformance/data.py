@@ -315,7 +315,15 @@ class Data(Chapter):
     # --- Event ids -----------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize(
-        "event_id", [UUID("9b903dd8-e78d-11f1-9ec7-02fc00000001"), UUID("92fab8ef-3596-4724-992a-b4eb9efb3f2d"), UUID(int=0), UUID(int=2**128 - 1), UUID(int=2**127)], ids=str
+        "event_id",
+        [
+            UUID("9b903dd8-e78d-11f1-9ec7-02fc00000001"),
+            UUID("92fab8ef-3596-4724-992a-b4eb9efb3f2d"),
+            UUID(int=0),
+            UUID(int=2**128 - 1),
+            UUID(int=2**127),
+        ],
+        ids=str,
     )
     async def test_any_uuid_is_an_event_id(self, store: EventStore, event_id: UUID) -> None:
         """DATA-20: An event id is any UUID, of whatever version, and comes back as one."""

@@ -162,7 +162,7 @@ async def test_a_prepared_transaction_counts_until_it_ends(
     async with open_store(postgres_url, settle_timeout=0) as newcomer:
         assert await streams_seen(newcomer) == []
     async with connected(postgres_url) as connection:
-        await connection.execute(sql.SQL("{} PREPARED {}").format(sql.SQL(ending), name))
+        await connection.execute(f"{ending} PREPARED '{name}'".encode())
     assert await streams_seen(store) == (["slow", "above"] if ending == "COMMIT" else ["above"])
 
 
