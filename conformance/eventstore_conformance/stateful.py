@@ -212,9 +212,16 @@ class StoreMachine(RuleBasedStateMachine):
             self.run(transaction.__aexit__(type(error) if error else None, error, None))
 
     def teardown(self) -> None:
-        """Leave nothing in progress."""
+        """Leave nothing in progress, and little behind: the examples share the store, and a failure takes many."""
         if self.transaction:
             self.end_transaction(Undo())
+        self.run(self.erase_streams())
+
+    async def erase_streams(self) -> None:
+        """Erase what this example wrote."""
+        async for info in self.store.list_streams(prefix=self.namespace):
+            with suppress(EventStoreError):
+                await self.store.delete_stream(info.stream_id, expected_version=ANY, erase=True)
 
     # --- Comparing -----------------------------------------------------------------------------------------------
 
