@@ -18,7 +18,8 @@ SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
 TWO_AT_A_TIME = ("--numprocesses=2", "--quiet")
 SERVERS = """
 from tests.postgres_server import default_binaries, find_servers
-print(*(f"{server.version}={server.bin}" for server in find_servers() if server != default_binaries()))
+by_version = {server.version: server.bin for server in find_servers() if server != default_binaries()}
+print(*(f"{version}={by_version[version]}" for version in sorted(by_version, reverse=True)))
 """
 
 
@@ -66,14 +67,15 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """The suite and the hard promise on each further Postgres that is found; `tests` has run them on the first."""
+    """The suite and the hard promise on the newest further Postgres, with `-- all` on each; `tests` has the first."""
     sync(session, "test")
     found = session.run("python", "-c", SERVERS, silent=True, env={"PYTHONPATH": "."}) or ""
-    for server in str(found).split():
+    servers = str(found).split()
+    for server in servers if "all" in session.posargs else servers[:1]:
         version, _, folder = server.partition("=")
         session.log(f"Postgres {version}")
         session.run(
-            "pytest", "tests/conformance/test_postgres.py", "tests/postgres", *TWO_AT_A_TIME, *session.posargs,
+            "pytest", "tests/conformance/test_postgres.py", "tests/postgres", *TWO_AT_A_TIME,
             env={"EVENTSTORE_TEST_POSTGRES_BIN": folder},
         )  # fmt: skip
 

@@ -71,15 +71,21 @@ class PostgresBackend(PostgresSession):
             await require_current(connection, self._queries, self._schema, migrate=self._migrate)
         await self._pool.open()
         self._keeper = asyncio.create_task(self._keep_pool())
+        # Cancelled before it has begun, a task does nothing at all.
+        await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Close the pool; a cancellation is passed on when that is done."""
+        await uninterrupted(self._close())
+
+    async def _close(self) -> None:
+        await self._pool.close()
         if self._keeper is not None:
             self._keeper.cancel()
-            await uninterrupted(_ended(self._keeper))
+            await asyncio.wait([self._keeper])
 
     async def _keep_pool(self) -> None:
-        """Close the pool when cancelled: by `close`, or by an event loop that ends before.
+        """Close the pool when an event loop ends that still has it open, and cancels its tasks.
 
         A worker of the pool that is connecting does not heed its own cancellation, and the loop would wait for it.
         """
@@ -177,10 +183,6 @@ class _BoundTransaction(PostgresTransaction):
                 # psycopg begins the caller's transaction before its first statement; a savepoint alone would commit.
                 await connection.execute("SELECT")
             yield connection
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    await asyncio.wait([task])
 
 
 async def _configure(connection: AsyncConnection) -> None:

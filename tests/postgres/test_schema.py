@@ -237,6 +237,26 @@ async def test_closing_twice_is_harmless_and_leaves_no_connection(
             pass
 
 
+async def test_a_store_closed_at_once_leaves_no_task(postgres_url: str) -> None:
+    before = asyncio.all_tasks()
+    store = open_store(postgres_url)
+    await store.open()
+    await store.close()
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+async def test_an_opening_that_is_cancelled_leaves_no_task(postgres_url: str, steps: int) -> None:
+    await create(postgres_url)
+    before = asyncio.all_tasks()
+    opening = asyncio.ensure_future(open_store(postgres_url, pool_min=3).open())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait([opening])
+    assert asyncio.all_tasks() == before
+
+
 async def test_a_cancelled_close_still_closes(postgres_url: str, connection: psycopg.AsyncConnection) -> None:
     store: EventStore = open_store(f"{postgres_url}&application_name=leaving")
     await store.open()
