@@ -59,7 +59,7 @@ def tests(session: nox.Session) -> None:
     """All tests on the oldest Python, with coverage; on the others the suite on each engine, and the core's tests."""
     sync(session, "test")
     if session.python == PYTHONS[0]:
-        data = {"COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").resolve())}
+        data = {"COVERAGE_FILE": str(Path(session.virtualenv.location, "coverage").resolve())}
         session.run("pytest", "--cov", *TWO_AT_A_TIME, *session.posargs, env=data)
     else:
         session.run("pytest", "tests/core", "tests/conformance", *TWO_AT_A_TIME, *session.posargs)
