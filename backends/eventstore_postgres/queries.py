@@ -26,7 +26,10 @@ class Queries:
     def __init__(self, schema: str) -> None:
         self._schema = sql.Identifier(schema).as_string()
         # psycopg reads % in a statement as the beginning of a placeholder.
-        fragments = {"schema": self._schema.replace("%", "%%")}
+        fragments = {
+            "schema": self._schema.replace("%", "%%"),
+            "sequence": sql.Literal(self.qualified("events_global_position_seq")).as_string().replace("%", "%%"),
+        }
         for fragment in ("heads", "event_columns"):
             fragments[fragment] = _filled(_named_queries()[fragment], fragments)
         self._statements = {name: _filled(text, fragments).encode() for name, text in _named_queries().items()}

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Final
 
 import psycopg
@@ -334,7 +335,8 @@ def _append_parameters(transaction: Transaction) -> dict[str, object]:
 
 
 def _appended(transaction: Transaction, rows: list[tuple[Any, ...]]) -> Appended:
-    remaining = iter(rows)
+    # Stored in the order of the streams' ids, placed in that of the transaction.
+    remaining = iter(sorted(rows, key=itemgetter(1)))
     streams = []
     for append in transaction:
         placed = [next(remaining) for _ in append.events]

@@ -7,11 +7,13 @@ import asyncio
 import pytest
 
 from eventstore import (
+    ANY,
     NO_STREAM,
     EventStore,
     NewEvent,
     StorageError,
     StoreUnavailable,
+    StreamWrite,
     TransactionConflict,
     open_store,
 )
@@ -56,3 +58,30 @@ async def test_a_table_that_is_gone_is_a_storage_error(postgres_url: str) -> Non
             await transaction.connection.execute(f'DROP TABLE "{schema}".snapshots'.encode())
         with pytest.raises(StorageError, match="snapshots"):
             await store.load_snapshot("order-1")
+
+
+async def test_appends_to_the_same_streams_in_any_order_never_deadlock(postgres_url: str) -> None:
+    # Nothing is tried again: a deadlock would be raised.
+    async with open_store(postgres_url, retry_timeout=0, pool_max=8) as store:
+
+        async def write(streams: list[str]) -> None:
+            for _ in range(15):
+                await store.append_many(
+                    [StreamWrite(stream_id, [NewEvent("Crossed", {})], ANY) for stream_id in streams]
+                )
+
+        streams = [f"order-{number}" for number in range(6)]
+        await asyncio.gather(*map(write, (streams, streams[::-1], streams[3:] + streams[:3], streams[::2])))
+        assert await store.stream_version("order-0") == 60
+
+
+async def test_the_log_has_the_streams_of_a_transaction_in_the_order_given(postgres_url: str) -> None:
+    async with open_store(postgres_url) as store:
+        written = await store.append_many(
+            [
+                StreamWrite(stream_id, [NewEvent("Given", {}), NewEvent("Given", {})], ANY)
+                for stream_id in ("b", "a", "c")
+            ]
+        )
+        assert [event async for event in store.read_all()] == [event for events in written for event in events]
+        assert [event.stream_id async for event in store.read_all()] == ["b", "b", "a", "a", "c", "c"]

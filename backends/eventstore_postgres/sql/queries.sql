@@ -29,33 +29,49 @@ WITH heads AS MATERIALIZED (
 ), expectation AS (
     SELECT number, lowest, highest
     FROM unnest(%(lowest)s::bigint[], %(highest)s::bigint[]) WITH ORDINALITY AS range (lowest, highest, number)
+), arrivals AS (
+    SELECT
+        event.event_id,
+        heads.stream_id,
+        heads.version + event.place AS version,
+        event.event_type,
+        event.data,
+        event.metadata,
+        heads.created_at
+    FROM unnest(
+        %(numbers)s::bigint[],
+        %(places)s::bigint[],
+        %(event_ids)s::uuid[],
+        %(event_types)s::text[],
+        %(data)s::text[],
+        %(metadata)s::text[]
+    ) AS event (number, place, event_id, event_type, data, metadata)
+    JOIN heads USING (number)
+    WHERE (
+        SELECT bool_and(NOT heads.deleted AND heads.version BETWEEN expectation.lowest AND expectation.highest)
+        FROM heads
+        JOIN expectation USING (number)
+    )
+    ORDER BY event.number, event.place
+), placed AS MATERIALIZED (
+    -- Positions are drawn in the order in which the events were given. The statement has its lock on the table by now.
+    SELECT nextval({sequence}) AS global_position, arrivals.* FROM arrivals
 )
-INSERT INTO {schema}.events (event_id, stream_id, stream_type, version, event_type, data, metadata, created_at)
+INSERT INTO {schema}.events
+    (global_position, event_id, stream_id, stream_type, version, event_type, data, metadata, created_at)
 SELECT
-    event.event_id,
-    heads.stream_id,
-    split_part(heads.stream_id, '-', 1),
-    heads.version + event.place,
-    event.event_type,
-    event.data::jsonb,
-    event.metadata::jsonb,
-    GREATEST(statement_timestamp(), heads.created_at)
-FROM unnest(
-    %(numbers)s::bigint[],
-    %(places)s::bigint[],
-    %(event_ids)s::uuid[],
-    %(event_types)s::text[],
-    %(data)s::text[],
-    %(metadata)s::text[]
-) AS event (number, place, event_id, event_type, data, metadata)
-JOIN heads USING (number)
-WHERE (
-    SELECT bool_and(NOT heads.deleted AND heads.version BETWEEN expectation.lowest AND expectation.highest)
-    FROM heads
-    JOIN expectation USING (number)
-)
--- Positions are drawn in this order, so that the log's order is each stream's.
-ORDER BY event.number, event.place
+    global_position,
+    event_id,
+    stream_id,
+    split_part(stream_id, '-', 1),
+    version,
+    event_type,
+    data::jsonb,
+    metadata::jsonb,
+    GREATEST(statement_timestamp(), created_at)
+FROM placed
+-- In one order for all writers: two that write to the same streams then wait for each other in turn, never in a circle.
+ORDER BY stream_id, version
 RETURNING version, global_position, created_at
 
 -- name: conflict
