@@ -20,7 +20,7 @@ def open_backend(url: str, **options: object) -> PostgresBackend:
     `application_name`, `target_session_attrs`, …), several hosts included.
     """
     base, in_url = split_query(url)
-    libpq = {parameter.keyword.decode() for parameter in Conninfo.get_defaults()}
+    libpq = {parameter.keyword.decode() for parameter in Conninfo.get_defaults()} - {"client_encoding"}
     given = {**in_url, **options}
     for option in given:
         if option not in libpq | _OPTIONS.keys():
@@ -29,9 +29,11 @@ def open_backend(url: str, **options: object) -> PostgresBackend:
     try:
         parameters |= conninfo_to_dict(base)
         parameters |= {option: str(value) for option, value in given.items() if option in libpq}
-        conninfo = make_conninfo("", **parameters)
-    except ProgrammingError as error:
-        raise InvalidUrl("not a valid Postgres URL: write postgresql://user@host:port/database") from error
+        # Whatever PGCLIENTENCODING or the server's defaults say: names and JSON travel as UTF-8.
+        conninfo = make_conninfo("", **parameters | {"client_encoding": "utf8"})
+    except ProgrammingError:
+        # Its own message may quote a part of the password.
+        raise InvalidUrl("not a valid Postgres URL: write postgresql://user@host:port/database") from None
     if not all(port.isdecimal() for port in str(parameters.get("port") or "5432").split(",") if port):
         raise InvalidUrl("the port in the store URL is not a number")
     ours = {option: value for option, value in given.items() if option in _OPTIONS}

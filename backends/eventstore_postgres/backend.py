@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncTransaction
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
@@ -109,7 +109,7 @@ class PostgresBackend(PostgresSession):
         """Provide a connection outside the pool, which says at once why there is none."""
         try:
             connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
-        except psycopg.OperationalError as error:
+        except (psycopg.Error, UnicodeError) as error:
             raise StoreUnavailable(f"cannot connect to Postgres: {str(error).strip()}") from error
         async with connection:
             with translated_failures():
@@ -145,8 +145,7 @@ class PostgresBackend(PostgresSession):
                 with suppress(psycopg.Error):
                     await uninterrupted(transaction.__aexit__(*sys.exc_info()))
                 raise
-            with translated_failures(in_transaction=True):
-                await transaction.__aexit__(None, None, None)
+            await _commit(connection, transaction)
         finally:
             await uninterrupted(self._pool.putconn(connection))
 
@@ -154,6 +153,8 @@ class PostgresBackend(PostgresSession):
         """Join the transaction on the caller's psycopg connection."""
         if not isinstance(connection, AsyncConnection):
             raise InvalidArgument("connection", connection, "give a psycopg.AsyncConnection")
+        if connection.info.encoding != "utf-8":
+            raise InvalidArgument("connection", connection, "its client_encoding must be UTF8")
         register_arrays(connection)
         return _BoundTransaction(self._queries, connection)
 
@@ -183,6 +184,20 @@ class _BoundTransaction(PostgresTransaction):
                 # psycopg begins the caller's transaction before its first statement; a savepoint alone would commit.
                 await connection.execute("SELECT")
             yield connection
+
+
+async def _commit(connection: AsyncConnection, transaction: AbstractAsyncContextManager[AsyncTransaction]) -> None:
+    if connection.info.transaction_status == TransactionStatus.INERROR:
+        # The server would answer a COMMIT with a rollback, and psycopg would not tell.
+        failure = TransactionError(
+            "a statement of the transaction failed, so Postgres can only roll it back: let its error leave the block, "
+            "or run the statement in a savepoint, `async with tx.connection.transaction():`"
+        )
+        with translated_failures(in_transaction=True):
+            await transaction.__aexit__(type(failure), failure, None)
+        raise failure
+    with translated_failures(in_transaction=True):
+        await transaction.__aexit__(None, None, None)
 
 
 async def _configure(connection: AsyncConnection) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from psycopg import AsyncConnection, sql
 
 from eventstore.errors import SchemaError, SchemaOutdated, SchemaTooNew
+from eventstore_postgres.fetching import fetch
 from eventstore_postgres.queries import Queries, migrations
 
 SCHEMA_VERSION: Final = len(migrations())
@@ -22,8 +23,11 @@ async def found_version(connection: AsyncConnection, queries: Queries) -> int:
         "migrations": queries.qualified("schema_migrations"),
         "sequence": queries.qualified("events_global_position_seq"),
     }
-    cursor = await connection.execute(queries["soundness"], parameters)
-    ((exists, cache, increment, cycles, _),) = await cursor.fetchall()
+    ((exists, cache, increment, cycles, encoding),) = await fetch(connection, queries["soundness"], parameters)
+    if encoding != "UTF8":
+        raise SchemaError(
+            f"the database's encoding is {encoding}: names and JSON need a database whose encoding is UTF8"
+        )
     if cache is not None and (cache != 1 or increment != 1 or cycles):
         sequence = parameters["sequence"]
         raise SchemaError(

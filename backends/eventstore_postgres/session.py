@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -29,11 +30,15 @@ from eventstore.events import RecordedEvent, decode_json, stream_type_of
 from eventstore.versions import MAX_VERSION, ExpectedVersion, is_met, version_range
 from eventstore_postgres.arrays import BigintArray, TextArray, UuidArray
 from eventstore_postgres.failures import translated_failures
+from eventstore_postgres.fetching import fetch
 from eventstore_postgres.jsonb import jsonb_text
 from eventstore_postgres.queries import Queries
 from eventstore_postgres.rows import recorded_event
 
 _LOCK_SEED: Final = 0x6576656E74
+
+# The unique indexes that decide races; any other, the user's own say, is none of ours to try again for.
+_DECIDING: Final = ("events_event_id_key", "events_stream_id_version_key")
 
 
 class PostgresSession(ABC):
@@ -65,7 +70,9 @@ class PostgresSession(ABC):
             # On its own the statement is its own transaction; within another, a failure must leave that one usable.
             async with connection.transaction() if self._in_transaction else nullcontext():
                 rows = await self._fetch(connection, "append", parameters)
-        except psycopg.errors.UniqueViolation:
+        except psycopg.errors.UniqueViolation as error:
+            if error.diag.constraint_name not in _DECIDING:
+                raise
             collided, rows = True, []
         if rows:
             return _appended(transaction, rows)
@@ -86,8 +93,7 @@ class PostgresSession(ABC):
 
     async def _check_isolation(self, connection: AsyncConnection) -> None:
         """Refuse to try for ever what a snapshot taken before the other writer's commit can never place."""
-        cursor = await connection.execute("SHOW transaction_isolation")
-        ((isolation,),) = await cursor.fetchall()
+        ((isolation,),) = await fetch(connection, b"SHOW transaction_isolation", {})
         if isolation != "read committed":
             raise TransactionConflict(
                 f"another writer was faster and this {isolation} transaction cannot see its events: run it again"
@@ -177,7 +183,9 @@ class PostgresSession(ABC):
                 try:
                     async with connection.transaction():
                         return await self._delete(connection, stream_id, expected_version, erase=erase)
-                except psycopg.errors.UniqueViolation:
+                except psycopg.errors.UniqueViolation as error:
+                    if error.diag.constraint_name not in _DECIDING:
+                        raise
                     if self._in_transaction:
                         await self._check_isolation(connection)
 
@@ -289,7 +297,7 @@ class PostgresSession(ABC):
     async def _fetch(
         self, connection: AsyncConnection, query: str, parameters: dict[str, Any]
     ) -> list[tuple[Any, ...]]:
-        return await (await connection.execute(self._queries[query], parameters)).fetchall()
+        return await fetch(connection, self._queries[query], parameters)
 
 
 class PostgresTransaction(PostgresSession):
@@ -298,6 +306,8 @@ class PostgresTransaction(PostgresSession):
     def __init__(self, queries: Queries, connection: AsyncConnection) -> None:
         super().__init__(queries)
         self._connection = connection
+        # Savepoints of calls that run side by side would not nest.
+        self._one_call = asyncio.Lock()
 
     @property
     def connection(self) -> AsyncConnection:
@@ -310,8 +320,9 @@ class PostgresTransaction(PostgresSession):
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        with translated_failures(in_transaction=True):
-            yield self._connection
+        async with self._one_call:
+            with translated_failures(in_transaction=True):
+                yield self._connection
 
 
 def _append_parameters(transaction: Transaction) -> dict[str, object]:

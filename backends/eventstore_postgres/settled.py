@@ -13,6 +13,7 @@ reader has passed. The argument that it is never passed here:
    T has ended, and then its events are visible to the next snapshot, or it is in the list. When all in the list have
    ended, everything up to T is settled: what is missing there was rolled back, or removed, and will never come.
 4. A run of visible positions without a hole, beginning at a settled one, needs no list.
+5. A page is judged by a mark that was settled before the page's snapshot was taken: never by a later one.
 
 T is a visible event's position and not the sequence's `last_value`. A sequence is not crash-safe by itself: values that
 only rolled-back transactions drew may be drawn again after a crash, and a bookmark up there would hide what then gets
@@ -33,6 +34,7 @@ from eventstore.backend import Direction, LogPage
 from eventstore.errors import StoreUnavailable
 from eventstore.events import RecordedEvent
 from eventstore.filters import Filter
+from eventstore_postgres.fetching import fetch
 from eventstore_postgres.filtering import filter_conditions, walks_an_index
 from eventstore_postgres.queries import Queries
 from eventstore_postgres.rows import recorded_event
@@ -87,36 +89,40 @@ class SettledLog:
 
     async def _read_forward(self, connection: AsyncConnection, start: int, limit: int) -> LogPage:
         while True:
+            # Noted before the events are read: a mark that another reader moves meanwhile may cover what they miss.
+            mark = self._mark
             events = await self._select(connection, start, None, limit, Direction.FORWARD, None)
-            settled = self._settled_part(events, start)
+            settled = self._settled_part(events, start, mark)
             if settled:
                 # The next page begins at the hole, if there is one: what lies before it does not wait.
                 at_end = len(settled) == len(events) < limit
                 return LogPage(settled, settled[-1].global_position, at_end)
             if not events or not await self._settle(connection, events[0].global_position):
-                return LogPage([], max(start, self._mark) if not events else start, at_end=True)
+                return LogPage([], start if events else max(start, mark), at_end=True)
 
-    def _settled_part(self, events: list[RecordedEvent], start: int) -> list[RecordedEvent]:
+    def _settled_part(self, events: list[RecordedEvent], start: int, mark: int) -> list[RecordedEvent]:
         run_end = start
         for number, event in enumerate(events):
-            if event.global_position > max(self._mark, run_end) + 1:
+            if event.global_position > max(mark, run_end) + 1:
                 return events[:number]
             run_end = event.global_position
-        if start <= self._mark:
+        if start <= mark:
             self._mark = max(self._mark, run_end)
         return events
 
     async def _read_filtered(self, connection: AsyncConnection, start: int, limit: int, filter: Filter) -> LogPage:
         bound = self._mark
-        if bound <= start:
+        looks_afresh = bound <= start
+        if looks_afresh:
             top = await self._observe(connection)
             await self._settle(connection, top)
             bound = max(self._mark, await self._run_end(connection, start) if self._mark < top else 0)
             if bound <= start:
                 return LogPage([], start, at_end=True)
         events = await self._select(connection, start, bound, limit, Direction.FORWARD, filter)
-        looked_to = events[-1].global_position if len(events) == limit else bound
-        return LogPage(events, looked_to, at_end=False)
+        if len(events) == limit:
+            return LogPage(events, events[-1].global_position, at_end=False)
+        return LogPage(events, bound, at_end=looks_afresh)
 
     async def _read_backward(
         self, connection: AsyncConnection, start: int | None, limit: int, filter: Filter | None
@@ -145,8 +151,8 @@ class SettledLog:
             parameters["up_to"] = up_to
         conditions, values = filter_conditions(filter)
         query += conditions + self._queries["oldest_first" if direction is Direction.FORWARD else "newest_first"]
-        fetch = _fetch_in_index_order if walks_an_index(filter) else _fetch
-        rows = await fetch(connection, query, parameters | values)
+        read = _fetch_in_index_order if walks_an_index(filter) else fetch
+        rows = await read(connection, query, parameters | values)
         return [recorded_event(row) for row in rows]
 
     # --- Settling ------------------------------------------------------------------------------------------------
@@ -169,13 +175,13 @@ class SettledLog:
     async def _observe(self, connection: AsyncConnection) -> int:
         """Read the top and then list who appends; move the mark if that settles anything; return the top."""
         async with self._observing:
-            ((top, in_recovery),) = await _fetch(connection, self._queries["top"], {})
+            ((top, in_recovery),) = await fetch(connection, self._queries["top"], {})
             if in_recovery:
                 raise StoreUnavailable(
                     "this Postgres server is a standby: it does not see the appends in flight on the primary, so the "
                     "log cannot be read here; connect to the primary (target_session_attrs=read-write)"
                 )
-            rows = await _fetch(connection, self._queries["appenders"], {"table": self._queries.qualified("events")})
+            rows = await fetch(connection, self._queries["appenders"], {"table": self._queries.qualified("events")})
             self._note(top, frozenset(transaction for (transaction,) in rows))
             return int(top)
 
@@ -192,29 +198,25 @@ class SettledLog:
             self._mark = max(self._mark, top)
             self._check = None
         # The log of a server that lost events in a fail-over, or was restored, ends below: what comes is not settled.
-        self._mark = min(self._mark, top)
+        if top < self._mark:
+            self._mark, self._check = 0, None
 
     async def _run_end(self, connection: AsyncConnection, after: int) -> int:
-        ((end,),) = await _fetch(connection, self._queries["run_end"], {"after": after})
+        ((end,),) = await fetch(connection, self._queries["run_end"], {"after": after})
         return int(end)
-
-
-async def _fetch(connection: AsyncConnection, query: bytes, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
-    return await (await connection.execute(query, parameters)).fetchall()
 
 
 async def _fetch_in_index_order(
     connection: AsyncConnection, query: bytes, parameters: dict[str, object]
 ) -> list[tuple[Any, ...]]:
-    """Fetch rows by an index that has them in order, in one round trip.
+    """Fetch rows by an index that has them in order.
 
     Of a table that was not analysed yet, the planner expects so few rows that it would rather collect and sort all that
     match, for every page again.
     """
-    async with connection.pipeline(), connection.transaction():
+    async with connection.transaction():
         await connection.execute("SET LOCAL enable_sort = off")
-        cursor = await connection.execute(query, parameters)
-    return await cursor.fetchall()
+        return await fetch(connection, query, parameters)
 
 
 def _is_recovered(transaction: str) -> bool:

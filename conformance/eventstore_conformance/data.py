@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from eventstore import ANY, NO_STREAM, EventStore, InvalidEvent, JsonObject, NewEvent
@@ -34,6 +34,7 @@ OBJECTS = st.dictionaries(TEXT, VALUES, max_size=6)
 many_examples = settings(
     max_examples=100,
     deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
         HealthCheck.differing_executors,

@@ -13,9 +13,17 @@ from eventstore import EventStore, RecordedEvent, StreamInfo
 T = TypeVar("T")
 
 
+ENDLESS = 100_000
+"""More than any test of the suite reads."""
+
+
 async def collect(items: AsyncIterator[T]) -> list[T]:
     """Read to the end."""
-    return [item async for item in items]
+    collected: list[T] = []
+    async for item in items:
+        collected.append(item)
+        assert len(collected) < ENDLESS, "the reading does not end"
+    return collected
 
 
 async def stream_of(store: EventStore, stream_id: str) -> list[RecordedEvent]:

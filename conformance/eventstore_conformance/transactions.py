@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
 
 import pytest
 
@@ -214,8 +213,10 @@ class Transactions(Chapter):
         assert [info.version for info in await streams_of(store)] == [2, 1]
 
     @in_a_transaction
-    async def test_transactions_of_many_tasks_all_commit(self, two_stores: Any, store: EventStore) -> None:
-        """TX-11: Transactions that race for one checkpoint: one of each round wins, the others are refused whole."""
+    async def test_of_racing_transactions_one_moves_the_checkpoint(
+        self, two_stores: tuple[EventStore, EventStore], store: EventStore
+    ) -> None:
+        """TX-11: Of transactions that race for one checkpoint one commits; of the others nothing is left."""
 
         async def work(n: int) -> bool:
             try:

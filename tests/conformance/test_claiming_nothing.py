@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from eventstore import EventStore
+from eventstore.operations import Limits
 from eventstore_conformance.chapter import MakeStore
 from eventstore_conformance.opening import Opening
 from eventstore_conformance.ordering import Ordering
@@ -28,7 +29,5 @@ class TestModest(Transactions, SqlTransactions, Ordering, Snapshots, Opening, St
 
 
 def make_modest_store(**options: Any) -> EventStore:
-    from eventstore.operations import Limits
-
     retry_timeout = options.pop("retry_timeout", 0)
     return EventStore(Modest(), limits=Limits(**options), retry_timeout=retry_timeout)

@@ -272,7 +272,7 @@ SELECT
     sequence.seqcache,
     sequence.seqincrement,
     sequence.seqcycle,
-    current_setting('transaction_read_only') = 'on'
+    current_setting('server_encoding')
 FROM (VALUES (to_regclass(%(sequence)s))) AS wanted (oid)
 LEFT JOIN pg_sequence AS sequence ON sequence.seqrelid = wanted.oid
 

@@ -1,0 +1,21 @@
+"""Running our statements on a connection, whatever its owner has set on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.rows import tuple_row
+
+
+async def fetch(
+    connection: AsyncConnection[Any], query: bytes, parameters: Mapping[str, object]
+) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement as tuples.
+
+    The caller of `bind` may want other rows or cursors; and times in text depend on the session's DateStyle.
+    """
+    async with AsyncCursor(connection, row_factory=tuple_row) as cursor:
+        await cursor.execute(query, parameters, binary=True)
+        return await cursor.fetchall()
