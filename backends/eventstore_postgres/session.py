@@ -118,7 +118,7 @@ class PostgresSession(ABC):
         return [recorded_event(row) for row in rows]
 
     async def _state(self, connection: AsyncConnection, stream_id: str) -> StreamState:
-        ((_, _, version, deleted, _),) = await self._fetch(connection, "heads", {"stream_ids": TextArray([stream_id])})
+        _, _, version, deleted, _ = await self._head(connection, stream_id)
         return StreamState(stream_id, version, deleted)
 
     # --- Streams -------------------------------------------------------------------------------------------------
