@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -263,6 +264,15 @@ async def test_a_run_that_failed_half_way_is_completed_by_the_next(
     assert sorted(await _commits_in(lasting_url)) == sorted(repository.git("rev-list", "HEAD").split())
 
 
+@pytest.fixture
+def heeding_ctrl_c() -> Iterator[None]:
+    """Let the processes that a test starts heed Ctrl-C, also where the tests run in the background and ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding_ctrl_c")
 def test_ctrl_c_leaves_a_store_that_the_next_run_completes(
     repository: Repository, lasting_url: str, tmp_path: Path
 ) -> None:
