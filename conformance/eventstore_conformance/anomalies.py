@@ -64,7 +64,7 @@ class Anomaly(msgspec.Struct, frozen=True):
     events: tuple[RecordedEvent, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.kind.name}: {self.sentence}"
+        return "\n    ".join([f"{self.kind.name}: {self.sentence}", *map(repr, self.records), *map(repr, self.events)])
 
 
 def place(event: RecordedEvent) -> str:

@@ -177,9 +177,10 @@ class Evidence:
         intervals: dict[UUID, Interval] = {}
         for event_id in self.stored:
             earliest = min((attempt.append.start for attempt in self.possible_attempts(event_id)), default=0)
-            latest = self.witnesses[event_id].end if event_id in self.witnesses else NEVER
-            # Who knows of it before it was sent is wrong about more than the order.
-            intervals[event_id] = Interval(earliest, max(earliest, latest))
+            witness = self.witnesses.get(event_id)
+            # One who knows of it before it is sent is wrong about more than the order.
+            latest = NEVER if witness is None or witness.end < earliest else witness.end
+            intervals[event_id] = Interval(earliest, latest)
         return intervals
 
     def sent_at(self, event: RecordedEvent) -> int:

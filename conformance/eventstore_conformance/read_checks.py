@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from uuid import UUID
 
 import msgspec
 
@@ -27,10 +28,11 @@ def read_missed(evidence: Evidence) -> Iterator[Anomaly]:
 def read_twice(evidence: Evidence) -> Iterator[Anomaly]:
     """Check that a reader saw an event once."""
     for read in evidence.reads:
-        seen: dict[object, StoredEvent] = {}
+        seen: dict[UUID, StoredEvent] = {}
         for event in read.events:
-            before = seen.setdefault(event.event_id, event)
-            if before is not event:
+            before = seen.get(event.event_id)
+            seen[event.event_id] = event
+            if before is not None:
                 sentence = (
                     f"{read.worker} saw event {event.event_id} at {before.position} and again at {event.position}"
                 )

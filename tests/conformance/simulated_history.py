@@ -37,10 +37,11 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 @dataclass
 class Story:
-    """A history, and the log at its end."""
+    """A history, the log at its end, and all that was ever sent."""
 
     history: list[Record] = field(default_factory=list)
     log: list[RecordedEvent] = field(default_factory=list)
+    sent: dict[UUID, NewEvent] = field(default_factory=dict)
 
     @property
     def end(self) -> int:
@@ -54,6 +55,20 @@ class Call:
     worker: str
     start: int
     end: int
+
+
+def recorded_at(stream_id: str, version: int, position: int, event: NewEvent) -> RecordedEvent:
+    return RecordedEvent(
+        stream_id,
+        stream_id[0],
+        version,
+        position,
+        event.event_id,
+        event.event_type,
+        event.data,
+        event.metadata,
+        LONG_AGO,
+    )
 
 
 def simulate(seed: int) -> Story:
@@ -102,6 +117,7 @@ class Simulation:
     def append(self, call: Call, effect: int) -> None:
         writes = self.some_writes()
         self.sent.append(writes)
+        self.story.sent.update((event.event_id, event) for write in writes for event in write.events)
         if self.chance.random() < 0.2:
             lost = Append(
                 self.new_id(), call.worker, call.start, call.end, tuple(map(as_sent, writes)), Unknown("cancelled")
@@ -158,19 +174,8 @@ class Simulation:
 
     def place(self, stream_id: str, version: int, event: NewEvent) -> None:
         self.last_position += self.chance.choice([2, 2, 5])
-        recorded = RecordedEvent(
-            stream_id,
-            stream_id[0],
-            version,
-            self.last_position,
-            event.event_id,
-            event.event_type,
-            event.data,
-            event.metadata,
-            LONG_AGO,
-        )
-        self.places[event.event_id] = recorded
-        self.story.log.append(recorded)
+        self.places[event.event_id] = recorded_at(stream_id, version, self.last_position, event)
+        self.story.log.append(self.places[event.event_id])
 
     # --- Reading and checkpoints ---------------------------------------------------------------------------------
 
