@@ -1,0 +1,169 @@
+"""The writes. LMDB has one writer at a time, so what a write has read still holds when it stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import lmdb
+import msgspec
+
+from eventstore.backend import (
+    Appended,
+    AppendedStream,
+    Conflict,
+    EncodedSnapshot,
+    Outcome,
+    StreamAppend,
+    StreamState,
+    Transaction,
+)
+from eventstore.events import RecordedEvent
+from eventstore.versions import ExpectedVersion, is_met
+from eventstore_lmdb.keys import name_key, number_key, split_id, version_key
+from eventstore_lmdb.reading import event_at, find_stream, load_checkpoint, load_snapshot, position_of
+from eventstore_lmdb.records import (
+    CheckpointRecord,
+    EventRecord,
+    SnapshotRecord,
+    StreamRecord,
+    decode_event,
+    encode,
+    now,
+    time_of,
+)
+from eventstore_lmdb.tables import Tables, keep_last_position, last_position
+
+
+def append(txn: lmdb.Transaction[bytes], tables: Tables, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
+    """Store each transaction, or say why not."""
+    return [_append_one(txn, tables, transaction) for transaction in transactions]
+
+
+def truncate_stream(txn: lmdb.Transaction[bytes], tables: Tables, stream_id: str, before_version: int) -> int | None:
+    """Remove the events below a version; return how many, or None if the stream is deleted."""
+    stream = find_stream(txn, tables, stream_id)
+    if stream is None:
+        return 0
+    if stream.deleted:
+        return None
+    end = min(before_version, stream.version + 1)
+    _remove_events(txn, tables, stream, end)
+    if end <= stream.first_version:
+        return 0
+    _keep_stream(txn, tables, msgspec.structs.replace(stream, first_version=end))
+    return end - stream.first_version
+
+
+def delete_stream(
+    txn: lmdb.Transaction[bytes], tables: Tables, stream_id: str, expected_version: ExpectedVersion, *, erase: bool
+) -> StreamState | None:
+    """Put a tombstone on the stream; return None, or the state that kept it from being done."""
+    stream = find_stream(txn, tables, stream_id) or StreamRecord(stream_id)
+    has_events = stream.first_version <= stream.version
+    if not is_met(expected_version, stream.version) or (stream.deleted and not (erase and has_events)):
+        return stream.state
+    first_version = stream.first_version
+    if erase:
+        _remove_events(txn, tables, stream, stream.version + 1)
+        first_version = stream.version + 1
+    _keep_stream(txn, tables, msgspec.structs.replace(stream, first_version=first_version, deleted=True))
+    delete_snapshots(txn, tables, stream_id)
+    return None
+
+
+def save_snapshot(txn: lmdb.Transaction[bytes], tables: Tables, snapshot: EncodedSnapshot) -> StreamState | None:
+    """Keep the snapshot unless a later one is there; return None, or the state that kept it from being done."""
+    stream = find_stream(txn, tables, snapshot.stream_id) or StreamRecord(snapshot.stream_id)
+    if stream.deleted or stream.version < snapshot.version:
+        return stream.state
+    kept = load_snapshot(txn, tables, snapshot.stream_id)
+    if kept is None or kept.version <= snapshot.version:
+        record = SnapshotRecord(snapshot.stream_id, snapshot.version, snapshot.data, now())
+        txn.put(name_key(snapshot.stream_id), encode(record), db=tables.snapshots)
+    return None
+
+
+def delete_snapshots(txn: lmdb.Transaction[bytes], tables: Tables, stream_id: str) -> None:
+    """Forget the stream's snapshot."""
+    txn.delete(name_key(stream_id), db=tables.snapshots)
+
+
+def save_checkpoint(txn: lmdb.Transaction[bytes], tables: Tables, name: str, position: int, expected: int) -> int:
+    """Move the checkpoint if it is where it was expected; return where it was."""
+    found = load_checkpoint(txn, tables, name)
+    if found == expected:
+        txn.put(name_key(name), encode(CheckpointRecord(name, position)), db=tables.checkpoints)
+    return found
+
+
+# --- Appending -------------------------------------------------------------------------------------------------------
+
+
+def _append_one(txn: lmdb.Transaction[bytes], tables: Tables, transaction: Transaction) -> Outcome:
+    streams = [find_stream(txn, tables, wanted.stream_id) or StreamRecord(wanted.stream_id) for wanted in transaction]
+    stored = _stored_events(txn, tables, transaction)
+    may_be_stored = all(
+        not stream.deleted and is_met(wanted.expected_version, stream.version)
+        for wanted, stream in zip(transaction, streams, strict=True)
+    )
+    if stored or not may_be_stored:
+        return Conflict(tuple(stream.state for stream in streams), tuple(stored))
+    return Appended(
+        tuple(
+            _append_to_stream(txn, tables, wanted, stream) for wanted, stream in zip(transaction, streams, strict=True)
+        )
+    )
+
+
+def _stored_events(txn: lmdb.Transaction[bytes], tables: Tables, transaction: Transaction) -> list[RecordedEvent]:
+    ids = (event.event_id.bytes for wanted in transaction for event in wanted.events)
+    found = (txn.get(event_id, db=tables.event_ids) for event_id in ids)
+    return [event_at(txn, tables, position) for position in found if position is not None]
+
+
+def _append_to_stream(
+    txn: lmdb.Transaction[bytes], tables: Tables, wanted: StreamAppend, stream: StreamRecord
+) -> AppendedStream:
+    key = name_key(wanted.stream_id)
+    created_at = max(now(), stream.created_at)
+    first_version = stream.version + 1
+    first_position = last_position(txn, tables) + 1
+    positions = range(first_position, first_position + len(wanted.events))
+    for index, (position, event) in enumerate(zip(positions, wanted.events, strict=True)):
+        record = EventRecord(
+            wanted.stream_id,
+            first_version + index,
+            event.event_id.bytes,
+            event.event_type,
+            event.data,
+            event.metadata,
+            created_at,
+        )
+        place = number_key(position)
+        txn.put(place, encode(record), append=True, db=tables.events)
+        txn.put(version_key(key, record.version), place, db=tables.versions)
+        txn.put(record.event_id, place, db=tables.event_ids)
+    keep_last_position(txn, tables, positions[-1])
+    version = stream.version + len(positions)
+    _keep_stream(txn, tables, msgspec.structs.replace(stream, version=version, created_at=created_at))
+    return AppendedStream(first_version, tuple(positions), time_of(created_at))
+
+
+# --- Streams ---------------------------------------------------------------------------------------------------------
+
+
+def _keep_stream(txn: lmdb.Transaction[bytes], tables: Tables, stream: StreamRecord) -> None:
+    is_new = txn.replace(name_key(stream.stream_id), encode(stream), db=tables.streams) is None
+    if is_new:
+        txn.put(*split_id(stream.stream_id.encode()), db=tables.stream_ids)
+
+
+def _remove_events(txn: lmdb.Transaction[bytes], tables: Tables, stream: StreamRecord, end: int) -> None:
+    """Remove the stream's events below the version `end`."""
+    key = name_key(stream.stream_id)
+    for version in range(stream.first_version, end):
+        position = position_of(txn, tables, key, version)
+        event = txn.pop(position, db=tables.events)
+        if event is not None:
+            txn.delete(decode_event(event).event_id, db=tables.event_ids)
+        txn.delete(version_key(key, version), db=tables.versions)
