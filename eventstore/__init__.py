@@ -27,10 +27,10 @@ from eventstore.errors import (
 )
 from eventstore.events import JsonObject, NewEvent, RecordedEvent, caused_by, event_ids_from
 from eventstore.filters import Filter
-from eventstore.operations import StreamWrite
 from eventstore.registry import open_store
 from eventstore.store import EventStore, StoreTransaction
 from eventstore.versions import ANY, NO_STREAM, STREAM_EXISTS, ExpectedVersion
+from eventstore.writes import StreamWrite
 
 __all__ = [
     "ANY",

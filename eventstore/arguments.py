@@ -36,6 +36,11 @@ def check_name(argument: str, name: object) -> None:
         raise InvalidArgument(argument, name, fault)
 
 
+def plain(name: str) -> str:
+    """Return the name itself where it was given as a member of a string enum."""
+    return str.__str__(name)
+
+
 def check_integer(argument: str, value: object, lowest: int) -> None:
     """Refuse with `InvalidArgument` what is no integer from `lowest` to the largest that 64 bits hold."""
     if isinstance(value, bool) or not isinstance(value, int):

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, ParamSpec, TypeVar
-from uuid import UUID
 
 import msgspec
 
-from eventstore.arguments import check_integer, check_name, check_optional_integer, name_fault
+from eventstore.arguments import check_integer, check_name, check_optional_integer
 from eventstore.backend import (
     Appended,
     Direction,
-    EncodedEvent,
     EncodedSnapshot,
     Session,
     Snapshot,
-    StreamAppend,
     StreamInfo,
-    Transaction,
 )
 from eventstore.errors import (
     CheckpointConflict,
     InvalidArgument,
-    InvalidEvent,
     StreamDeleted,
     VersionMismatch,
     WrongExpectedVersion,
@@ -35,24 +30,16 @@ from eventstore.events import (
     NewEvent,
     RecordedEvent,
     encode_json_object,
-    stream_type_of,
 )
-from eventstore.outcomes import Payload, recorded_events, resolve_conflict
+from eventstore.outcomes import recorded_events, resolve_conflict
 from eventstore.versions import ExpectedVersion, check_expected_version, is_met
+from eventstore.writes import StreamWrite, encode_writes
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 DEFAULT_PAGE_SIZE: Final = 500
 """How many events one request to the database reads, unless the store is opened with another number."""
-
-
-class StreamWrite(msgspec.Struct, frozen=True):
-    """Events for one stream of an `append_many`, and the version it is expected at."""
-
-    stream_id: str
-    events: Sequence[NewEvent]
-    expected_version: ExpectedVersion
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -84,6 +71,10 @@ class Operations(ABC):
         """Run a primitive that may run again if the database was lost meanwhile."""
         return await call(*args, **kwargs)
 
+    async def _once(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a primitive that may run again only if it certainly did nothing."""
+        return await call(*args, **kwargs)
+
     # --- Appending -----------------------------------------------------------------------------------------------
 
     async def append(
@@ -99,7 +90,7 @@ class Operations(ABC):
         batch sent again), `InvalidEvent` or `InvalidArgument`; nothing is written then. Raises `StoreUnavailable` if
         the database stays out of reach; its `outcome_unknown` tells whether the events may be stored.
         """
-        return (await self._append(*self._encode([StreamWrite(stream_id, events, expected_version)])))[0]
+        return (await self._append([StreamWrite(stream_id, events, expected_version)]))[0]
 
     async def append_many(self, writes: Sequence[StreamWrite]) -> list[list[RecordedEvent]]:
         """Append to several streams in one atomic transaction, and return the events of each as recorded.
@@ -107,11 +98,10 @@ class Operations(ABC):
         Raises as `append` does; `WrongExpectedVersion.mismatches` has every expectation that failed. A stream may occur
         once: put its events into one `StreamWrite`.
         """
-        return await self._append(*self._encode(writes))
+        return await self._append(writes)
 
-    async def _append(
-        self, transaction: Transaction, payloads: Sequence[Sequence[Payload]]
-    ) -> list[list[RecordedEvent]]:
+    async def _append(self, writes: Sequence[StreamWrite]) -> list[list[RecordedEvent]]:
+        transaction, payloads = encode_writes(writes, self._limits.max_event_size)
         writer = self._writer()
         while True:
             (outcome,) = await self._repeatable(writer.append, [transaction])
@@ -120,42 +110,6 @@ class Operations(ABC):
             recorded = resolve_conflict(transaction, outcome)
             if recorded is not None:
                 return recorded
-
-    def _encode(self, writes: Sequence[StreamWrite]) -> tuple[Transaction, list[list[Payload]]]:
-        """Check everything about an append that needs no database; return what to store and private copies of it."""
-        if not isinstance(writes, Iterable):
-            raise InvalidArgument("writes", writes, "give a list of StreamWrite")
-        transaction: list[StreamAppend] = []
-        payloads: list[list[Payload]] = []
-        stream_ids: set[str] = set()
-        event_ids: set[UUID] = set()
-        for write in writes:
-            if not isinstance(write, StreamWrite):
-                raise InvalidArgument("writes", write, "every item is a StreamWrite")
-            check_name("stream_id", write.stream_id)
-            if write.stream_id in stream_ids:
-                raise InvalidArgument(
-                    "writes", write.stream_id, "a stream occurs once: join its events in one StreamWrite"
-                )
-            stream_ids.add(write.stream_id)
-            check_expected_version(write.expected_version)
-            if isinstance(write.events, (str, bytes, NewEvent)) or not isinstance(write.events, Iterable):
-                raise InvalidArgument("events", write.events, "give a list of NewEvent")
-            encoded: list[EncodedEvent] = []
-            copies: list[Payload] = []
-            for event in write.events:
-                encoded_event, payload = _encode_event(event, event_ids, self._limits.max_event_size)
-                encoded.append(encoded_event)
-                copies.append(payload)
-            if not encoded:
-                raise InvalidArgument("events", write.events, "give at least one event")
-            transaction.append(
-                StreamAppend(write.stream_id, stream_type_of(write.stream_id), write.expected_version, tuple(encoded))
-            )
-            payloads.append(copies)
-        if not transaction:
-            raise InvalidArgument("writes", writes, "give at least one StreamWrite")
-        return transaction, payloads
 
     # --- Reading a stream ----------------------------------------------------------------------------------------
 
@@ -286,7 +240,7 @@ class Operations(ABC):
         """
         check_name("stream_id", stream_id)
         check_integer("before_version", before_version, 1)
-        removed = await self._writer().truncate_stream(stream_id, before_version)
+        removed = await self._once(self._writer().truncate_stream, stream_id, before_version)
         if removed is None:
             raise StreamDeleted(stream_id)
         return removed
@@ -301,10 +255,11 @@ class Operations(ABC):
         """
         check_name("stream_id", stream_id)
         check_expected_version(expected_version)
-        state = await self._writer().delete_stream(stream_id, expected_version, erase=erase)
+        state = await self._once(self._writer().delete_stream, stream_id, expected_version, erase=erase)
         if state is None:
             return
-        if is_met(expected_version, state.version):
+        # To erase what was deleted before is possible, so that there the expectation is what was wrong.
+        if state.deleted and (is_met(expected_version, state.version) or not erase):
             raise StreamDeleted(stream_id)
         raise WrongExpectedVersion([VersionMismatch(stream_id, expected_version, state.version)])
 
@@ -354,27 +309,6 @@ class Operations(ABC):
             raise InvalidArgument(
                 "position", position, f"it is below {expected}; pass rewind=True to go back on purpose"
             )
-        found = await self._writer().save_checkpoint(name, position, expected)
+        found = await self._once(self._writer().save_checkpoint, name, position, expected)
         if found != expected:
             raise CheckpointConflict(name, expected, found)
-
-
-def _encode_event(event: NewEvent, taken: set[UUID], max_size: int) -> tuple[EncodedEvent, Payload]:
-    """Check an event; `taken` are the ids of those before it, to which its own is added."""
-    if not isinstance(event, NewEvent):
-        raise InvalidArgument("events", event, "every item is a NewEvent")
-    if not isinstance(event.event_id, UUID):
-        raise InvalidEvent("$.event_id", "a uuid.UUID is needed", event_id=event.event_id)
-    if event.event_id in taken:
-        raise InvalidEvent("$.event_id", f"the id {event.event_id} occurs twice", event_id=event.event_id)
-    taken.add(event.event_id)
-    fault = name_fault(event.event_type)
-    if fault is not None:
-        raise InvalidEvent("$.event_type", fault, event_id=event.event_id)
-    try:
-        data_text, data = encode_json_object(event.data, max_size, "$.data")
-        metadata_text, metadata = encode_json_object(event.metadata, max_size, "$.metadata")
-    except InvalidEvent as error:
-        error.event_id = event.event_id
-        raise
-    return EncodedEvent(event.event_id, event.event_type, data_text, metadata_text), (data, metadata)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
@@ -199,7 +200,15 @@ class EventStore(Operations):
         except StoreUnavailable as error:
             if self._retry_timeout == 0:
                 raise
-            return await call_again(error, self._retry_timeout, call, *args, **kwargs)
+            return await call_again(error, self._retry_timeout, partial(call, *args, **kwargs))
+
+    async def _once(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await call(*args, **kwargs)
+        except StoreUnavailable as error:
+            if self._retry_timeout == 0 or error.outcome_unknown:
+                raise
+            return await call_again(error, self._retry_timeout, partial(call, *args, **kwargs), if_unknown=False)
 
     def _check_open(self) -> None:
         if not self._is_open:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from eventstore.errors import InvalidUrl, UnknownOption
 
 
-def split_query(url: str) -> tuple[str, dict[str, str]]:
-    """Return a URL without its query string, and the options in that. Raises `InvalidUrl` for an option given twice."""
+def split_query(url: str, keywords: Mapping[str, object] | None = None) -> tuple[str, dict[str, object]]:
+    """Return a URL without its query string, and the options: those in that, and the `keywords` of the call.
+
+    A keyword that is None is not given. Raises `InvalidUrl` for an option given twice.
+    """
     base, _, query = url.partition("?")
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        pairs: list[tuple[str, object]] = [*parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))]
     except ValueError:
         raise InvalidUrl("the query string of the store URL is malformed: write ?option=value&option=value") from None
+    pairs += [(option, value) for option, value in (keywords or {}).items() if value is not None]
     options = dict(pairs)
     if len(options) < len(pairs):
-        raise InvalidUrl("an option is given twice in the store URL: give it once")
+        raise InvalidUrl("an option of the store is given twice, in its URL or as a keyword: give it once")
     return base, options
 
 
@@ -46,16 +50,6 @@ def parse_options(given: Mapping[str, object], known: Mapping[str, Callable[[obj
         except (TypeError, ValueError) as error:
             raise InvalidUrl(f"invalid value {value!r} for option {option!r}: {error}") from None
     return values
-
-
-def without_password(url: str) -> str:
-    """Return the URL as it may be shown."""
-    base, _, _ = url.partition("?")
-    parts = urlsplit(base)
-    if "@" not in parts.netloc:
-        return base
-    user, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user.partition(':')[0]}@{host}").geturl()
 
 
 # --- Parsers for options ---------------------------------------------------------------------------------------------

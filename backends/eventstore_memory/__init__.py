@@ -12,10 +12,10 @@ __all__ = ["Clock", "MemoryBackend", "open_backend"]
 
 def open_backend(url: str, **options: object) -> MemoryBackend:
     """Return the backend for `memory://`. Its one option, `clock`, is passed as a keyword of `open_store`."""
-    base, in_url = split_query(url)
+    base, given = split_query(url, options)
     if base != "memory://":
         raise InvalidUrl("an in-memory store has neither host nor path: write memory://")
-    return MemoryBackend(**parse_options({**in_url, **options}, {"clock": _clock}))
+    return MemoryBackend(**parse_options(given, {"clock": _clock}))
 
 
 def _clock(value: object) -> Clock:

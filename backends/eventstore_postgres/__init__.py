@@ -19,16 +19,20 @@ def open_backend(url: str, **options: object) -> PostgresBackend:
     The options are those of `PostgresBackend`, and every connection parameter of libpq (`sslmode`, `connect_timeout`,
     `application_name`, `target_session_attrs`, …), several hosts included.
     """
-    base, in_url = split_query(url)
+    base, given = split_query(url, options)
     libpq = {parameter.keyword.decode() for parameter in Conninfo.get_defaults()} - {"client_encoding"}
-    given = {**in_url, **options}
     for option in given:
         if option not in libpq | _OPTIONS.keys():
             raise UnknownOption(option, sorted(libpq | _OPTIONS.keys()))
+    if base.count("@") > 1:
+        raise InvalidUrl("the store URL has more than one @: write %40 for one in a user name or password")
     parameters: dict[str, Any] = {"connect_timeout": DEFAULT_CONNECT_TIMEOUT, "application_name": "eventstore"}
     try:
         parameters |= conninfo_to_dict(base)
         parameters |= {option: str(value) for option, value in given.items() if option in libpq}
+        if "," in str(parameters.get("host", "")):
+            # Of several servers, the one to talk to is the primary.
+            parameters.setdefault("target_session_attrs", "read-write")
         # Whatever PGCLIENTENCODING or the server's defaults say: names and JSON travel as UTF-8.
         conninfo = make_conninfo("", **parameters | {"client_encoding": "utf8"})
     except ProgrammingError:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final
 
 import psycopg
-from psycopg import AsyncConnection, AsyncTransaction
+from psycopg import AsyncConnection, AsyncTransaction, IsolationLevel
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
@@ -25,6 +24,7 @@ from eventstore_postgres.session import PostgresSession, PostgresTransaction
 from eventstore_postgres.settled import SettledLog
 
 DEFAULT_CONNECT_TIMEOUT: Final = 5
+_ROLLBACK_TIMEOUT: Final = 5.0
 
 
 class PostgresBackend(PostgresSession):
@@ -113,6 +113,7 @@ class PostgresBackend(PostgresSession):
             raise StoreUnavailable(f"cannot connect to Postgres: {str(error).strip()}") from error
         async with connection:
             with translated_failures():
+                await _configure(connection)
                 yield connection
 
     # --- The log -------------------------------------------------------------------------------------------------
@@ -140,10 +141,8 @@ class PostgresBackend(PostgresSession):
                 await transaction.__aenter__()
             try:
                 yield PostgresTransaction(self._queries, connection)
-            except BaseException:
-                # A connection that is lost has rolled back by itself; what made us leave is what the caller must see.
-                with suppress(psycopg.Error):
-                    await uninterrupted(transaction.__aexit__(*sys.exc_info()))
+            except BaseException as reason:
+                await uninterrupted(_roll_back(connection, transaction, reason))
                 raise
             await _commit(connection, transaction)
         finally:
@@ -163,8 +162,8 @@ class PostgresBackend(PostgresSession):
         return False
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        with translated_failures():
+    async def _connected(self, *, writes: bool = False) -> AsyncIterator[AsyncConnection]:
+        with translated_failures(commits=writes):
             async with self._pool.connection() as connection:
                 yield connection
 
@@ -173,8 +172,8 @@ class _BoundTransaction(PostgresTransaction):
     """A transaction that the caller runs, begins and ends."""
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        async with super()._connected() as connection:
+    async def _connected(self, *, writes: bool = False) -> AsyncIterator[AsyncConnection]:
+        async with super()._connected(writes=writes) as connection:
             if connection.info.transaction_status == TransactionStatus.IDLE:
                 if connection.autocommit:
                     raise TransactionError(
@@ -196,9 +195,26 @@ async def _commit(connection: AsyncConnection, transaction: AbstractAsyncContext
         with translated_failures(in_transaction=True):
             await transaction.__aexit__(type(failure), failure, None)
         raise failure
-    with translated_failures(in_transaction=True):
+    with translated_failures(in_transaction=True, commits=True):
         await transaction.__aexit__(None, None, None)
+
+
+async def _roll_back(
+    connection: AsyncConnection, transaction: AbstractAsyncContextManager[AsyncTransaction], reason: BaseException
+) -> None:
+    """Roll back; a server that does not answer rolls back by itself when the connection is gone.
+
+    What made us leave is what the caller must see, so that no other failure is raised.
+    """
+    with suppress(psycopg.Error):
+        try:
+            async with asyncio.timeout(_ROLLBACK_TIMEOUT):
+                await transaction.__aexit__(type(reason), reason, None)
+        except TimeoutError:
+            await connection.close()
 
 
 async def _configure(connection: AsyncConnection) -> None:
     register_arrays(connection)
+    # Whatever the server's default is: what others commit must be seen from one statement to the next.
+    await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)

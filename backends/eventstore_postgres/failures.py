@@ -18,18 +18,18 @@ from eventstore.errors import (
 )
 
 # SQLSTATE codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_LOST: Final = ("08", "57P01", "57P02", "57P03", "57P05")
+_LOST: Final = ("08", "25P03", "25P04", "40003", "57P01", "57P02", "57P03", "57P05")
 _TRY_AGAIN: Final = ("40001", "40P01", "53300", "53400", "55P03", "57014")
 _READ_ONLY: Final = ("25006", "42501")
 _NEVER_SENT: Final = (PoolTimeout, PoolClosed, TooManyRequests)
 
 
 @contextmanager
-def translated_failures(*, in_transaction: bool = False) -> Iterator[None]:
+def translated_failures(*, in_transaction: bool = False, commits: bool = False) -> Iterator[None]:
     """Raise the driver's errors as ours, chained.
 
     `in_transaction`: the caller's transaction goes on or is lost as a whole, so a conflict with another asks for it to
-    be run again.
+    be run again. `commits`: a lost connection leaves open whether the call took effect.
     """
     try:
         yield
@@ -38,10 +38,10 @@ def translated_failures(*, in_transaction: bool = False) -> Iterator[None]:
     except _NEVER_SENT as error:
         raise StoreUnavailable(f"no connection to Postgres could be had: {error}") from error
     except psycopg.Error as error:
-        raise _translated(error, in_transaction=in_transaction) from error
+        raise _translated(error, in_transaction=in_transaction, commits=commits) from error
 
 
-def _translated(error: psycopg.Error, *, in_transaction: bool) -> EventStoreError:
+def _translated(error: psycopg.Error, *, in_transaction: bool, commits: bool) -> EventStoreError:
     state = error.sqlstate or ""
     text = (error.diag.message_primary or str(error)).strip()
     if state.startswith(("40001", "40P01")) and in_transaction:
@@ -51,5 +51,5 @@ def _translated(error: psycopg.Error, *, in_transaction: bool) -> EventStoreErro
     if state.startswith(_READ_ONLY):
         return StoreReadOnly(f"Postgres refuses the call ({text}): use the primary server, or a role with the right")
     if state.startswith(_LOST) or (not state and isinstance(error, psycopg.OperationalError)):
-        return StoreUnavailable(f"the connection to Postgres was lost ({text}).", outcome_unknown=True)
+        return StoreUnavailable(f"the connection to Postgres was lost ({text}).", outcome_unknown=commits)
     return StorageError(f"Postgres failed the call: {text} (SQLSTATE {state or 'none'})")

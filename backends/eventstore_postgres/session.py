@@ -48,7 +48,7 @@ class PostgresSession(ABC):
         self._queries = queries
 
     @abstractmethod
-    def _connected(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    def _connected(self, *, writes: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
         """Provide a connection for one call, with the driver's failures translated."""
 
     @property
@@ -60,7 +60,7 @@ class PostgresSession(ABC):
 
     async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
         """Store each transaction, or say why not."""
-        async with self._connected() as connection:
+        async with self._connected(writes=True) as connection:
             return [await self._append(connection, transaction) for transaction in transactions]
 
     async def _append(self, connection: AsyncConnection, transaction: Transaction) -> Outcome:
@@ -164,7 +164,7 @@ class PostgresSession(ABC):
 
     async def truncate_stream(self, stream_id: str, before_version: int) -> int | None:
         """Remove events below a version."""
-        async with self._connected() as connection, connection.transaction():
+        async with self._connected(writes=True) as connection, connection.transaction():
             await self._lock(connection, stream_id)
             _, _, version, deleted, created_at = await self._head(connection, stream_id)
             if deleted:
@@ -178,7 +178,7 @@ class PostgresSession(ABC):
         self, stream_id: str, expected_version: ExpectedVersion, *, erase: bool
     ) -> StreamState | None:
         """Put a tombstone on a stream; try again when an append was faster."""
-        async with self._connected() as connection:
+        async with self._connected(writes=True) as connection:
             while True:
                 try:
                     async with connection.transaction():
@@ -256,9 +256,11 @@ class PostgresSession(ABC):
     async def save_snapshot(self, snapshot: EncodedSnapshot) -> StreamState | None:
         """Keep a snapshot unless a later one is there."""
         stream_id = snapshot.stream_id
-        async with self._connected() as connection, connection.transaction():
+        async with self._connected(writes=True) as connection, connection.transaction():
             # Against a delete in flight, which must not leave a snapshot behind.
             await self._lock(connection, stream_id)
+            if self._in_transaction:
+                await self._fetch(connection, "require_current_view", {"stream_ids": TextArray([stream_id])})
             state = await self._state(connection, stream_id)
             if state.deleted or state.version < snapshot.version:
                 return state
@@ -272,7 +274,7 @@ class PostgresSession(ABC):
 
     async def delete_snapshots(self, stream_id: str) -> None:
         """Forget the snapshots of a stream."""
-        async with self._connected() as connection:
+        async with self._connected(writes=True) as connection:
             await connection.execute(self._queries["delete_snapshots"], {"stream_id": stream_id})
 
     async def load_checkpoint(self, name: str) -> int:
@@ -283,7 +285,7 @@ class PostgresSession(ABC):
     async def save_checkpoint(self, name: str, position: int, expected: int) -> int:
         """Move a checkpoint if it is where it is expected."""
         parameters = {"name": name, "position": position, "expected": expected}
-        async with self._connected() as connection:
+        async with self._connected(writes=True) as connection:
             while not await self._fetch(connection, "save_checkpoint", parameters):
                 found = await self._checkpoint(connection, name)
                 if found != expected:
@@ -319,7 +321,8 @@ class PostgresTransaction(PostgresSession):
         return True
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+    async def _connected(self, *, writes: bool = False) -> AsyncIterator[AsyncConnection]:
+        # Whatever it writes, nothing has taken effect before the transaction commits.
         async with self._one_call:
             with translated_failures(in_transaction=True):
                 yield self._connection

@@ -19,13 +19,15 @@ T is a visible event's position and not the sequence's `last_value`. A sequence 
 only rolled-back transactions drew may be drawn again after a crash, and a bookmark up there would hide what then gets
 them. A visible event's commit has flushed the sequence's state with it (with `synchronous_commit` on).
 
-A prepared transaction stays in the list under its id, but after a restart of the server it comes back under another.
-Where a listed transaction has vanished, prepared ones that were not seen before take its place.
+A prepared transaction stays in the list under its id, but after a restart of the server it comes back under another;
+and after a fail-over another server answers, which may lack events that were seen. So what is known is forgotten
+when the server turns out to be another, or to have been started again.
 """
 
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from psycopg import AsyncConnection
@@ -48,14 +50,6 @@ class _Check(NamedTuple):
 
     top: int
     awaited: frozenset[str]
-    seen: frozenset[str]
-
-    def after(self, appenders: frozenset[str]) -> _Check:
-        """Return the check as it stands when `appenders` are what is listed now."""
-        awaited = self.awaited & appenders
-        if any(not _is_recovered(transaction) for transaction in self.awaited - appenders):
-            awaited |= {transaction for transaction in appenders - self.seen if _is_recovered(transaction)}
-        return _Check(self.top, awaited, self.seen | appenders)
 
 
 class SettledLog:
@@ -67,6 +61,7 @@ class SettledLog:
         self._settle_timeout = settle_timeout
         self._mark = 0
         self._check: _Check | None = None
+        self._server_start: datetime | None = None
         # A list of appenders older than the check that it is held against would show them ended before they began.
         self._observing = asyncio.Lock()
 
@@ -74,6 +69,8 @@ class SettledLog:
         self, connection: AsyncConnection, start: int | None, limit: int, direction: Direction, filter: Filter | None
     ) -> LogPage:
         """Return a page of the log as `Backend.read_all` describes it."""
+        if connection.info.parameter_status("in_hot_standby") == "on":
+            raise _standby()
         if direction is Direction.BACKWARD:
             return await self._read_backward(connection, start, limit, filter)
         if filter is None:
@@ -107,7 +104,7 @@ class SettledLog:
                 return events[:number]
             run_end = event.global_position
         if start <= mark:
-            self._mark = max(self._mark, run_end)
+            self._raise_mark(mark, run_end)
         return events
 
     async def _read_filtered(self, connection: AsyncConnection, start: int, limit: int, filter: Filter) -> LogPage:
@@ -116,7 +113,9 @@ class SettledLog:
         if looks_afresh:
             top = await self._observe(connection)
             await self._settle(connection, top)
-            bound = max(self._mark, await self._run_end(connection, start) if self._mark < top else 0)
+            bound = self._mark
+            if bound < top:
+                bound = max(bound, await self._run_end(connection, start))
             if bound <= start:
                 return LogPage([], start, at_end=True)
         events = await self._select(connection, start, bound, limit, Direction.FORWARD, filter)
@@ -166,7 +165,8 @@ class SettledLog:
             if self._mark >= position:
                 break
             if asyncio.get_running_loop().time() >= deadline:
-                self._mark = max(self._mark, await self._run_end(connection, self._mark))
+                mark = self._mark
+                self._raise_mark(mark, await self._run_end(connection, mark))
                 break
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
@@ -175,31 +175,34 @@ class SettledLog:
     async def _observe(self, connection: AsyncConnection) -> int:
         """Read the top and then list who appends; move the mark if that settles anything; return the top."""
         async with self._observing:
-            ((top, in_recovery),) = await fetch(connection, self._queries["top"], {})
+            ((top, server_start, in_recovery),) = await fetch(connection, self._queries["top"], {})
             if in_recovery:
-                raise StoreUnavailable(
-                    "this Postgres server is a standby: it does not see the appends in flight on the primary, so the "
-                    "log cannot be read here; connect to the primary (target_session_attrs=read-write)"
-                )
+                raise _standby()
+            if server_start != self._server_start:
+                self._mark, self._check, self._server_start = 0, None, server_start
             rows = await fetch(connection, self._queries["appenders"], {"table": self._queries.qualified("events")})
             self._note(top, frozenset(transaction for (transaction,) in rows))
             return int(top)
 
     def _note(self, top: int, appenders: frozenset[str]) -> None:
-        check = self._check.after(appenders) if self._check else _Check(top, appenders, appenders)
-        if check.awaited:
-            self._check = check
-        else:
-            self._mark = max(self._mark, check.top)
-            self._check = None
-            if appenders:
-                self._check = _Check(top, appenders, appenders)
+        if self._check is not None:
+            self._check = self._check._replace(awaited=self._check.awaited & appenders)
+            if not self._check.awaited:
+                self._mark = max(self._mark, self._check.top)
+                self._check = None
         if not appenders:
             self._mark = max(self._mark, top)
             self._check = None
-        # The log of a server that lost events in a fail-over, or was restored, ends below: what comes is not settled.
+        elif self._check is None:
+            self._check = _Check(top, appenders)
+        # The log of a store that was restored ends below: what comes is not settled.
         if top < self._mark:
             self._mark, self._check = 0, None
+
+    def _raise_mark(self, mark: int, position: int) -> None:
+        """Move the mark to the end of a run that begins at `mark`, unless that was taken back meanwhile."""
+        if self._mark >= mark:
+            self._mark = max(self._mark, position)
 
     async def _run_end(self, connection: AsyncConnection, after: int) -> int:
         ((end,),) = await fetch(connection, self._queries["run_end"], {"after": after})
@@ -219,6 +222,8 @@ async def _fetch_in_index_order(
         return await fetch(connection, query, parameters)
 
 
-def _is_recovered(transaction: str) -> bool:
-    # Recovered at the server's start, it belongs to no backend, which its virtual transaction id shows as -1.
-    return transaction.startswith("-1/")
+def _standby() -> StoreUnavailable:
+    return StoreUnavailable(
+        "this Postgres server is a standby: it does not see the appends in flight on the primary, so the log cannot be "
+        "read here; connect to the primary (target_session_attrs=read-write)"
+    )

@@ -32,9 +32,9 @@ def open_backend(url: str, **options: object) -> SqliteBackend:
     * `migrate`: whether opening creates or upgrades the schema, default true
     * `immutable`: read a file that nobody can change, on a read-only medium say; default false
     """
-    base, in_url = split_query(url)
+    base, given = split_query(url, options)
     path = _path_of(base)
-    settings = Settings(**parse_options({**in_url, **options}, _OPTIONS))
+    settings = Settings(**parse_options(given, _OPTIONS))
     return SqliteBackend(DatabaseFile(path, settings))
 
 

@@ -16,6 +16,8 @@ def expectation_ignored(evidence: Evidence) -> Iterator[Anomaly]:
     Sent again with another expectation, it must have been allowed there once; an exact expectation fits every time.
     """
     for event in evidence.events:
+        if _continues(evidence, event):
+            continue
         attempts = [attempt for attempt in evidence.possible_attempts(event.event_id) if _begins(attempt.write, event)]
         allowed = any(meets(write.expected_version, event.version - 1) for _, write in attempts)
         wrong = [
@@ -30,6 +32,17 @@ def expectation_ignored(evidence: Evidence) -> Iterator[Anomaly]:
 
 def _begins(write: SentWrite, event: RecordedEvent) -> bool:
     return write.stream_id == event.stream_id and write.events[0].event_id == event.event_id
+
+
+def _continues(evidence: Evidence, event: RecordedEvent) -> bool:
+    """Tell whether the event stands behind the one that was sent before it in a batch."""
+    for _, write in evidence.possible_attempts(event.event_id):
+        sent = [each.event_id for each in write.events]
+        number = sent.index(event.event_id)
+        before = evidence.find(sent[number - 1]) if number else None
+        if before is not None and (before.stream_id, before.version + 1) == (event.stream_id, event.version):
+            return True
+    return False
 
 
 def _excludes(write: SentWrite, version: int) -> bool:

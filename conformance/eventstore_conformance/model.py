@@ -72,10 +72,11 @@ class Model:
     def delete(self, stream_id: str, expected_version: ExpectedVersion, *, erase: bool) -> None:
         """Put a tombstone on a stream; `erase` removes what is left of its events."""
         stream = self.stream(stream_id)
-        if not self.meets(stream_id, expected_version):
-            raise Refused("WrongExpectedVersion", [(stream_id, expected_version, stream.version)])
-        if stream.deleted and not (erase and stream.events):
+        as_expected = self.meets(stream_id, expected_version)
+        if stream.deleted and (not erase or (as_expected and not stream.events)):
             raise Refused("StreamDeleted", stream_id)
+        if not as_expected:
+            raise Refused("WrongExpectedVersion", [(stream_id, expected_version, stream.version)])
         self.streams[stream_id] = stream
         stream.deleted = True
         if erase:

@@ -111,8 +111,8 @@ class Appender:
         return writes
 
     async def _expectation(self, stream_id: str) -> ExpectedVersion:
-        expected = self._chance.choice([ANY, ANY, STREAM_EXISTS, NO_STREAM, "exact", "exact", "exact"])
-        return await self._store.store.stream_version(stream_id) if isinstance(expected, str) else expected
+        expected = self._chance.choice([ANY, ANY, STREAM_EXISTS, NO_STREAM, *3 * [None]])
+        return await self._store.store.stream_version(stream_id) if expected is None else expected
 
 
 async def follow(store: RecordingStore, filter: Filter | None, appending: asyncio.Future[list[None]]) -> None:

@@ -1,7 +1,7 @@
 """Ways to damage a good history, each as a broken store would have left it.
 
-A damage picks a place at random, and returns what the check must show: the id of a call, or of an event. It returns None
-where the history has no such place.
+A damage picks a place at random, and returns what the check must show: the id of a call, or of an event. It returns
+None where the history has no such place.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def list_the_log_in_another_order(story: Story, chance: random.Random) -> UUID |
 
 def leave_a_version_out(story: Story, chance: random.Random) -> UUID | None:
     event = last_of_a_stream(story, chance)
-    return event and move(story, event, event.version + 1, event.global_position)
+    return move(story, event, event.version + 1, event.global_position) if event else None
 
 
 def use_a_version_twice(story: Story, chance: random.Random) -> UUID | None:
     event = last_of_a_stream(story, chance)
-    return event and move(story, event, event.version - 1, event.global_position)
+    return move(story, event, event.version - 1, event.global_position) if event else None
 
 
 def order_the_log_against_a_stream(story: Story, chance: random.Random) -> UUID | None:
@@ -211,7 +211,7 @@ def expect_no_stream_where_there_is_one(story: Story, chance: random.Random) -> 
 
 def store_an_unknown_append_where_it_did_not_belong(story: Story, chance: random.Random) -> UUID | None:
     append = choose(chance, unknown(story, stored=True))
-    return append and expect(story, append, 1_000)
+    return expect(story, append, 1_000) if append else None
 
 
 def refuse_for_a_version_never_reached(story: Story, chance: random.Random) -> UUID | None:
@@ -324,7 +324,7 @@ def show_in_another_order(story: Story, chance: random.Random) -> UUID | None:
 def show_what_was_passed(story: Story, chance: random.Random) -> UUID | None:
     passed = [read for read in reads(story, 1) if read.after > story.log[0].global_position and read.filter is None]
     read = choose(chance, passed)
-    return read and change_read(story, read, as_stored(story.log[0]), *read.events)
+    return change_read(story, read, as_stored(story.log[0]), *read.events) if read else None
 
 
 def show_what_the_filter_leaves_out(story: Story, chance: random.Random) -> UUID | None:

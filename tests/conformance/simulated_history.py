@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from itertools import count
 from uuid import UUID
 
-from eventstore import ANY, NO_STREAM, STREAM_EXISTS, Filter, NewEvent, RecordedEvent, StreamWrite
+from eventstore import ANY, NO_STREAM, STREAM_EXISTS, ExpectedVersion, Filter, NewEvent, RecordedEvent, StreamWrite
 from eventstore_conformance.history import (
     Acknowledged,
     Append,
@@ -85,7 +85,7 @@ class Simulation:
         self.bookmarks: dict[tuple[str, int], int] = {}
         self.last_position = 0
         self.turns = count()
-        self.agenda: list[tuple[int, int, Callable[[], None]]] = []
+        self.agenda: list[tuple[int, int, Callable[[], object]]] = []
 
     def run(self) -> Story:
         for number in range(WORKERS):
@@ -95,7 +95,7 @@ class Simulation:
             step()
         return self.story
 
-    def at(self, instant: int, step: Callable[[], None]) -> None:
+    def at(self, instant: int, step: Callable[[], object]) -> None:
         heappush(self.agenda, (instant, next(self.turns), step))
 
     def plan_call(self, worker: str, start: int, remaining: int) -> None:
@@ -146,9 +146,8 @@ class Simulation:
 
     def some_write(self, stream_id: str) -> StreamWrite:
         version = self.model.stream(stream_id).version
-        expected = self.chance.choice(
-            [ANY, ANY, NO_STREAM, STREAM_EXISTS, version, version, version, max(0, version - 1)]
-        )
+        expectations: list[ExpectedVersion] = [ANY, ANY, NO_STREAM, STREAM_EXISTS, *3 * [version], max(0, version - 1)]
+        expected = self.chance.choice(expectations)
         events = [
             NewEvent(self.chance.choice(["Odd", "Even"]), {"n": n}, {}, self.new_id())
             for n in range(self.chance.choice([1, 1, 2, 3]))

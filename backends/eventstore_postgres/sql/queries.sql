@@ -23,7 +23,8 @@ LEFT JOIN {schema}.stream_lifecycle AS lifecycle ON lifecycle.stream_id = stream
 
 -- name: append
 -- A transaction in one round trip: every stream meets its expectation and all events are inserted, or none is.
--- The unique indexes decide what the snapshot cannot see: a racing writer, an id stored in another stream.
+-- The unique indexes decide what the snapshot cannot see: a racing writer, an id stored in another stream; and a trigger
+-- what they cannot see: events that were removed meanwhile.
 WITH heads AS MATERIALIZED (
     {heads}
 ), expectation AS (
@@ -206,6 +207,9 @@ ON CONFLICT (stream_id) DO UPDATE SET
     created_at = EXCLUDED.created_at
 WHERE kept.version <= EXCLUDED.version
 
+-- name: require_current_view
+SELECT {schema}.require_current_view(%(stream_ids)s::text[])
+
 -- name: delete_snapshots
 DELETE FROM {schema}.snapshots WHERE stream_id = %(stream_id)s
 
@@ -225,13 +229,15 @@ WHERE known.position = %(expected)s
 RETURNING position
 
 -- name: top
--- The highest position that is visible, or was before its event was removed; and whether this server can tell at all.
+-- The highest position that is visible, or was before its event was removed; which run of which server says so; and
+-- whether that can tell at all.
 SELECT
     GREATEST(
         (SELECT max(global_position) FROM {schema}.events),
         (SELECT max(last_position) FROM {schema}.stream_lifecycle),
         0
     ),
+    pg_postmaster_start_time(),
     pg_is_in_recovery()
 
 -- name: appenders

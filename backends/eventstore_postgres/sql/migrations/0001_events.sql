@@ -80,3 +80,47 @@ CREATE TRIGGER events_are_append_only
 CREATE TRIGGER events_are_never_emptied
     BEFORE TRUNCATE ON {schema}.events
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.refuse_change();
+
+-- A transaction whose view of the store is fixed does not see what others removed since. Their lifecycle rows, which it
+-- does not see either, stand in the way of its own: then it fails as Postgres says, to be run again. What the attempt
+-- wrote is rolled back.
+CREATE FUNCTION {schema}.require_current_view(stream_ids TEXT[]) RETURNS void LANGUAGE plpgsql
+SET search_path = {schema}, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') = 'read committed' THEN
+        RETURN;
+    END IF;
+    BEGIN
+        INSERT INTO stream_lifecycle (stream_id, stream_type, deleted, version, first_version, last_position)
+        SELECT DISTINCT stream_id, '', false, 0, 1, 0 FROM unnest(stream_ids) AS stream (stream_id)
+        ON CONFLICT (stream_id) DO NOTHING;
+        RAISE EXCEPTION USING ERRCODE = 'triggered_action_exception';
+    EXCEPTION
+        WHEN triggered_action_exception THEN NULL;
+    END;
+END
+$$;
+
+-- Between the statement's look at a stream and its insert, others may have appended to it and removed all that again,
+-- so that no unique index stands in the way. Looks once more: at what is committed by now.
+CREATE FUNCTION {schema}.refuse_overtaken_append() RETURNS trigger LANGUAGE plpgsql
+SET search_path = {schema}, pg_temp AS $$
+BEGIN
+    IF EXISTS (
+        SELECT
+        FROM inserted
+        JOIN stream_lifecycle AS lifecycle USING (stream_id)
+        WHERE inserted.event_type <> '' AND (lifecycle.deleted OR lifecycle.version >= inserted.version)
+    ) THEN
+        RAISE EXCEPTION 'the stream was truncated or deleted meanwhile'
+            USING ERRCODE = 'unique_violation', CONSTRAINT = 'events_stream_id_version_key';
+    END IF;
+    PERFORM require_current_view(ARRAY(SELECT stream_id FROM inserted));
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER events_follow_what_is_left
+    AFTER INSERT ON {schema}.events
+    REFERENCING NEW TABLE AS inserted
+    FOR EACH STATEMENT EXECUTE FUNCTION {schema}.refuse_overtaken_append();
