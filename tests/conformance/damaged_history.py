@@ -184,7 +184,7 @@ def store_one_stream_of_two(story: Story, chance: random.Random) -> UUID | None:
 
 def store_a_batch_in_two_pieces(story: Story, chance: random.Random) -> UUID | None:
     append = choose(chance, [append for append in unknown(story, stored=False) if len(append.writes[0].events) > 1])
-    if append is None or len(append.writes) > 1:
+    if append is None or append.writes[1:]:
         return None
     other = Append(NEW_CALL, "other", append.start, append.end, (), Unknown("cancelled"))
     first, *rest = append.writes[0].events
