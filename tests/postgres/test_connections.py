@@ -82,11 +82,11 @@ async def test_calls_of_one_transaction_may_run_side_by_side(store: EventStore) 
 
 
 async def test_cancelled_filtered_reads_leave_connections_that_commit(postgres_url: str) -> None:
-    filter = Filter(event_types=["Ordered"])
+    wanted = Filter(event_types=["Ordered"])
     async with open_store(postgres_url, pool_max=2) as store, open_store(postgres_url) as other:
         await store.append("order-0", [event() for _ in range(20)], expected_version=NO_STREAM)
         for turns in range(120):
-            reading = asyncio.ensure_future(streams_seen(store, filter=filter))
+            reading = asyncio.ensure_future(streams_seen(store, filter=wanted))
             for _ in range(turns % 40):
                 await asyncio.sleep(0)
             reading.cancel()
@@ -133,7 +133,11 @@ async def test_a_database_of_another_encoding_is_refused(postgres_server: str) -
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://ann:half%ssecret@host/db", "postgresql://ann:half@secret@host/db", "postgresql://ann:secret@host:x/"],
+    [
+        "postgresql://ann:half%ssecret@host/db",
+        "postgresql://ann:half@secret@host/db",
+        "postgresql://ann:secret@host:x/",
+    ],
 )
 async def test_no_part_of_a_password_shows_in_what_a_bad_url_raises(url: str) -> None:
     with pytest.raises(InvalidUrl) as caught:
