@@ -11,8 +11,13 @@ where `open_backend(url: str, **options: object) -> Backend` reads the URL (see 
 
 What goes wrong in the database is raised as one of the errors of `eventstore.errors`, chained to the driver's own:
 `StoreUnavailable` for what may work later (with `outcome_unknown=True` when the call may have taken effect),
-`StoreReadOnly` where writes are refused, `StorageError` for the rest. Every call is safe to cancel: it then happened
-wholly or not at all.
+`StoreReadOnly` where writes are refused, `StorageError` for the rest. What the caller's own code raises inside
+`transaction()` passes as it is. Every call is safe to cancel: it then happened wholly or not at all; where threads do the
+work, `eventstore.cancellation.uninterrupted` waits for their end.
+
+What helps: `eventstore.events.decode_json` and `stream_type_of` to make a `RecordedEvent`, `Filter.matches` where the
+engine cannot filter, `eventstore.urls` for URLs and options. A limit is at least 1. A stream id has up to 255 characters,
+which are up to 1,020 bytes of UTF-8. A stream type with a dash is asked for now and then, and matches nothing.
 """
 
 from __future__ import annotations
@@ -175,8 +180,8 @@ class Session(Protocol):
         deleted and none of the event ids is in the store; otherwise its outcome is a `Conflict`. The transactions fail
         on their own: one's conflict leaves the others alone. When the call returns, all that was stored is durable.
 
-        Events get the next versions of their stream without a gap, growing positions that were never used before, and
-        the store's clock, which never goes back within a stream.
+        Events get the next versions of their stream without a gap, growing positions that were never used before (nor
+        told to a transaction that rolled back), and the store's clock, which never goes back within a stream.
         """
         ...
 
@@ -292,7 +297,8 @@ class Backend(Session, Protocol):
     async def read_all(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
         """Return up to `limit` events of the log that match the filter, by global position.
 
-        Forward: positions above `start` (None: from the beginning). Backward: below `start` (None: from the head).
+        Forward: positions above `start` (None: from the beginning). Backward: below `start` (None: from the head). A
+        page may have fewer events than `limit`, even none, and not be the last; `at_end` tells.
 
         Never passes a position below which an event may yet appear, whatever the concurrency: a position returned, as
         an event's or as `looked_to`, is a bookmark for good. An engine that draws positions before it commits must

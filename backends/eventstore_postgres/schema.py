@@ -50,6 +50,13 @@ async def require_current(connection: AsyncConnection, queries: Queries, schema:
         raise SchemaTooNew(found, SCHEMA_VERSION)
     if found < SCHEMA_VERSION:
         raise SchemaOutdated(found, SCHEMA_VERSION)
+    sequence = queries.qualified("events_global_position_seq")
+    ((drawn, used),) = await fetch(connection, queries["drawn_positions"], {"sequence": sequence})
+    if drawn is not None and drawn < used:
+        raise SchemaError(
+            f"the sequence {sequence} is at {drawn} and the log at {used}: positions would be given out a second time. "
+            f"Was the table restored without it? Run: SELECT setval({sql.Literal(sequence).as_string()}, {used})"
+        )
 
 
 async def upgrade(connection: AsyncConnection, queries: Queries, schema: str) -> int:

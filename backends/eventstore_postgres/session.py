@@ -134,20 +134,15 @@ class PostgresSession(ABC):
     ) -> list[StreamInfo]:
         """Return a page of streams by id."""
         found: list[StreamInfo] = []
-        parameters = {
-            "prefix": prefix or stream_type or "",
-            "from": max(prefix or "", stream_type or ""),
-            "after": after or "",
-            "limit": limit,
-        }
+        alone, prefix = _ids_wanted(stream_type, prefix or "")
+        parameters = {"prefix": prefix, "after": after or "", "limit": limit}
         async with self._connected() as connection:
-            while len(found) < limit:
+            if alone is not None and (after is None or alone > after):
+                infos = await self._infos(connection, [alone])
+                found += [info for info in infos if include_deleted or not info.deleted]
+            while prefix is not None and len(found) < limit:
                 ids = [stream_id for (stream_id,) in await self._fetch(connection, "stream_ids", parameters)]
-                found += [
-                    info
-                    for info in await self._infos(connection, ids)
-                    if (include_deleted or not info.deleted) and stream_type in (None, info.stream_type)
-                ]
+                found += [info for info in await self._infos(connection, ids) if include_deleted or not info.deleted]
                 if len(ids) < limit:
                     break
                 parameters["after"] = ids[-1]
@@ -300,6 +295,20 @@ class PostgresSession(ABC):
         self, connection: AsyncConnection, query: str, parameters: dict[str, Any]
     ) -> list[tuple[Any, ...]]:
         return await fetch(connection, self._queries[query], parameters)
+
+
+def _ids_wanted(stream_type: str | None, prefix: str) -> tuple[str | None, str | None]:
+    """Return the one id that stands alone, and the prefix that the others have; None where there are none.
+
+    The streams of type `order` are `order` itself, before all others, and those that begin with `order-`.
+    """
+    if stream_type is None:
+        return None, prefix
+    if "-" in stream_type:
+        return None, None
+    alone = stream_type if stream_type.startswith(prefix) else None
+    narrower = max(prefix, f"{stream_type}-", key=len)
+    return alone, narrower if narrower.startswith(prefix) and narrower.startswith(f"{stream_type}-") else None
 
 
 class PostgresTransaction(PostgresSession):

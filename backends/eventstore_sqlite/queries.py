@@ -24,7 +24,12 @@ _MOST_MERGED_TYPES: Final = 8
 
 
 def _sql(name: str) -> str:
-    return files("eventstore_sqlite").joinpath("sql", f"{name}.sql").read_text("utf-8")
+    text = files("eventstore_sqlite").joinpath("sql", f"{name}.sql").read_text("utf-8")
+    for fragment in ("event_columns", "no_event"):
+        if f"{{{fragment}}}" in text:
+            columns = _sql(fragment).partition("\n")[2].strip()
+            text = text.replace(f"{{{fragment}}}", columns.replace("\n", " "))
+    return text
 
 
 APPEND: Final = _sql("append")

@@ -60,7 +60,7 @@ def as_role(url: str, role: str) -> str:
 
 async def create(url: str) -> None:
     async with open_store(url) as store:
-        await store.append("tried-1", [EVENT], expected_version=ANY)
+        await store.append("tried-1", [NewEvent("Tried", {})], expected_version=ANY)
 
 
 # --- Creating --------------------------------------------------------------------------------------------------------
@@ -126,6 +126,18 @@ async def test_a_sequence_that_does_not_draw_one_by_one_is_refused(
     await connection.execute(f"ALTER SEQUENCE events_global_position_seq {change}".encode())
     with pytest.raises(SchemaError, match="ALTER SEQUENCE"):
         await open_store(postgres_url).open()
+
+
+async def test_a_sequence_behind_the_log_is_refused_with_the_line_that_mends_it(
+    postgres_url: str, connection: psycopg.AsyncConnection
+) -> None:
+    for _ in range(3):
+        await create(postgres_url)
+    await connection.execute("SELECT setval('events_global_position_seq', 1)")
+    with pytest.raises(SchemaError, match="SELECT setval") as caught:
+        await open_store(postgres_url).open()
+    await connection.execute(str(caught.value).partition("Run: ")[2].encode())
+    await create(postgres_url)
 
 
 async def test_an_unreachable_server_is_reported_at_once_without_the_password() -> None:

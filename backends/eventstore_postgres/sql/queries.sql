@@ -141,8 +141,8 @@ ORDER BY heads.number
 -- The next stream ids after one, by leaps through the unique index: the cost is that of the ids, not of the events.
 WITH RECURSIVE found (stream_id, number) AS (
     SELECT LEAST(
-        (SELECT min(stream_id) FROM {schema}.events WHERE stream_id >= %(from)s AND stream_id > %(after)s),
-        (SELECT min(stream_id) FROM {schema}.stream_lifecycle WHERE stream_id >= %(from)s AND stream_id > %(after)s)
+        (SELECT min(stream_id) FROM {schema}.events WHERE stream_id >= %(prefix)s AND stream_id > %(after)s),
+        (SELECT min(stream_id) FROM {schema}.stream_lifecycle WHERE stream_id >= %(prefix)s AND stream_id > %(after)s)
     ), 1
     UNION ALL
     SELECT LEAST(
@@ -284,6 +284,16 @@ LEFT JOIN pg_sequence AS sequence ON sequence.seqrelid = wanted.oid
 
 -- name: schema_version
 SELECT COALESCE(max(version), 0) FROM {schema}.schema_migrations
+
+-- name: drawn_positions
+-- The last position drawn, if this role may know it, and the last one used.
+SELECT
+    CASE
+        WHEN has_sequence_privilege(sequence.oid, 'SELECT, USAGE')
+            THEN COALESCE(pg_sequence_last_value(sequence.oid), 0)
+    END,
+    (SELECT COALESCE(max(global_position), 0) FROM {schema}.events)
+FROM (VALUES (to_regclass(%(sequence)s))) AS sequence (oid)
 
 -- name: record_migration
 INSERT INTO {schema}.schema_migrations (version, name) VALUES (%s, %s)

@@ -22,15 +22,7 @@ LEFT JOIN stream_lifecycle AS lifecycle ON lifecycle.stream_id = wanted.value
 UNION ALL
 
 SELECT
-    stream_id,
-    stream_type,
-    version,
-    global_position,
-    event_id,
-    event_type,
-    data,
-    metadata,
-    created_at,
+    {event_columns},
     NULL
 FROM events
 WHERE event_id IN (SELECT value FROM json_each(:event_ids))

@@ -7,30 +7,14 @@
 -- and put in before the query is run:
 --   type_column      stream_type or event_type
 SELECT
-    NULL AS stream_id,
-    NULL AS stream_type,
-    NULL AS version,
-    NULL AS global_position,
-    NULL AS event_id,
-    NULL AS event_type,
-    NULL AS data,
-    NULL AS metadata,
-    NULL AS created_at,
+    {no_event},
     (SELECT seq FROM sqlite_sequence WHERE name = 'events') AS fact
 
 UNION ALL
 
 SELECT * FROM (
     SELECT
-        stream_id,
-        stream_type,
-        version,
-        global_position,
-        event_id,
-        event_type,
-        data,
-        metadata,
-        created_at,
+        {event_columns},
         NULL
     FROM events
     WHERE global_position IN (
