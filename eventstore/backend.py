@@ -12,12 +12,13 @@ where `open_backend(url: str, **options: object) -> Backend` reads the URL (see 
 What goes wrong in the database is raised as one of the errors of `eventstore.errors`, chained to the driver's own:
 `StoreUnavailable` for what may work later (with `outcome_unknown=True` when the call may have taken effect),
 `StoreReadOnly` where writes are refused, `StorageError` for the rest. What the caller's own code raises inside
-`transaction()` passes as it is. Every call is safe to cancel: it then happened wholly or not at all; where threads do the
-work, `eventstore.cancellation.uninterrupted` waits for their end.
+`transaction()` passes as it is. Every call is safe to cancel: it then happened wholly or not at all; where threads do
+the work, `eventstore.cancellation.uninterrupted` waits for their end.
 
 What helps: `eventstore.events.decode_json` and `stream_type_of` to make a `RecordedEvent`, `Filter.matches` where the
-engine cannot filter, `eventstore.urls` for URLs and options. A limit is at least 1. A stream id has up to 255 characters,
-which are up to 1,020 bytes of UTF-8. A stream type with a dash is asked for now and then, and matches nothing.
+engine cannot filter, `eventstore.urls` for URLs and options. A limit is at least 1. A stream id has up to 255
+characters, which are up to 1,020 bytes of UTF-8. A stream type with a dash is asked for now and then, and matches
+nothing.
 """
 
 from __future__ import annotations
