@@ -132,6 +132,7 @@ class Losing(MemoryBackend):
         self.calls += 1
         if self.calls % 10:
             return await super().append(transactions)
+        outcomes: Sequence[Any] = ()
         with suppress(RolledBack):
             async with self.transaction() as transaction:
                 outcomes = await transaction.append(transactions)

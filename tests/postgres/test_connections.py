@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 import pytest_asyncio
-from psycopg.rows import dict_row
+from psycopg.rows import DictRow, dict_row
 
 from eventstore import (
     ANY,
@@ -42,7 +42,7 @@ def event() -> NewEvent:
 async def test_reading_and_appending_do_not_depend_on_how_a_bound_connection_is_set_up(
     store: EventStore, postgres_server: str
 ) -> None:
-    async with await psycopg.AsyncConnection.connect(postgres_server, row_factory=dict_row) as connection:
+    async with await psycopg.AsyncConnection[DictRow].connect(postgres_server, row_factory=dict_row) as connection:
         await connection.execute("SET DateStyle TO 'German'; SET TimeZone TO 'Asia/Kathmandu'")
         bound = store.bind(connection)
         recorded = await bound.append("order-1", [event()], expected_version=NO_STREAM)
@@ -97,7 +97,7 @@ async def test_cancelled_filtered_reads_leave_connections_that_commit(postgres_u
 
 
 async def test_a_filtered_reader_ends_while_others_write_on(postgres_url: str) -> None:
-    async with open_store(postgres_url) as store, open_store(postgres_url, page_size=5) as reader:
+    async with open_store(postgres_url) as store, open_store(postgres_url) as reader:
         stopped = asyncio.Event()
 
         async def write_on() -> None:
@@ -105,11 +105,13 @@ async def test_a_filtered_reader_ends_while_others_write_on(postgres_url: str) -
                 await store.append("order-1", [event()], expected_version=ANY)
 
         writing = asyncio.ensure_future(write_on())
-        async with asyncio.timeout(30):
-            for _ in range(10):
-                await streams_seen(reader, filter=Filter(event_types=["Ordered"]))
-        stopped.set()
-        await writing
+        try:
+            async with asyncio.timeout(60):
+                for _ in range(10):
+                    await streams_seen(reader, filter=Filter(event_types=["Ordered"]))
+        finally:
+            stopped.set()
+            await writing
 
 
 async def test_a_unique_index_of_the_users_own_is_a_storage_error(store: EventStore, postgres_url: str) -> None:
