@@ -97,7 +97,7 @@ async def test_cancelled_filtered_reads_leave_connections_that_commit(postgres_u
 
 
 async def test_a_filtered_reader_ends_while_others_write_on(postgres_url: str) -> None:
-    async with open_store(postgres_url) as store, open_store(postgres_url) as reader:
+    async with open_store(postgres_url) as store, open_store(postgres_url, page_size=10_000) as reader:
         stopped = asyncio.Event()
 
         async def write_on() -> None:
