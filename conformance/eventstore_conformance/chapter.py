@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial, wraps
-from typing import Any, TypeAlias
+from functools import cached_property, partial, wraps
+from typing import Any
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 
 from eventstore import Capability, CapabilityNotSupported, EventStore, open_store
+from eventstore_conformance.hooks import Hooks, MakeStore
+from eventstore_conformance.outcomes import NotClaimed
 
-MakeStore: TypeAlias = Callable[..., EventStore]
-"""Returns a store that is not open yet, on the database of the test; takes the options of `open_store`."""
+__all__ = ["Chapter", "MakeStore", "begin_transaction", "in_a_transaction", "where_claimed"]
 
 
-class Chapter:
+class Chapter(Hooks):
     """The fixtures of the suite, all of them made from the author's `store_url`.
 
     A backend that no URL leads to overrides `make_store` instead, and one whose store needs special options overrides
@@ -24,6 +26,11 @@ class Chapter:
 
     # With its own scope, so that nothing in the author's settings matters.
     pytestmark = pytest.mark.asyncio(loop_scope="function")
+
+    @cached_property
+    def namespace(self) -> str:
+        """A random name, another one for every test: for a schema, a file, a prefix of keys."""
+        return f"conformance_{uuid4().hex}"
 
     @pytest.fixture
     def make_store(self, store_url: str) -> MakeStore:
@@ -44,13 +51,13 @@ class Chapter:
 
     @pytest_asyncio.fixture(loop_scope="function")
     async def two_stores(
-        self, store: EventStore, make_store: MakeStore
+        self, store: EventStore, second_store: MakeStore
     ) -> AsyncIterator[tuple[EventStore, EventStore]]:
         """Open two stores on one database where the backend is `SHARED`; otherwise it is one store, used twice."""
         if Capability.SHARED not in store.capabilities:
             yield store, store
             return
-        async with make_store() as second:
+        async with second_store() as second:
             yield store, second
 
 
@@ -72,6 +79,7 @@ def where_claimed(
             with pytest.raises(CapabilityNotSupported) as refusal:
                 await refused(store)
             assert capability.name in refusal.value.capability
+            raise NotClaimed(capability)
 
         return claimed_or_refused
 

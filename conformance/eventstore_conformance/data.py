@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from eventstore import ANY, NO_STREAM, EventStore, InvalidEvent, JsonObject, NewEvent
 from eventstore_conformance.chapter import Chapter, MakeStore
+from eventstore_conformance.effort import EFFORT
 from eventstore_conformance.making import MIB, an_event, fresh, nested, object_of_size, some_events
 from eventstore_conformance.observing import log_of, nothing_written, same_json, stream_of
 
@@ -32,7 +33,7 @@ OBJECTS = st.dictionaries(TEXT, VALUES, max_size=6)
 
 # The suite is one test function in many classes, and the examples of a test share its store.
 many_examples = settings(
-    max_examples=100,
+    max_examples=EFFORT.examples(100, thorough=2_000),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[

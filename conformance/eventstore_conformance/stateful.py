@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -42,6 +42,7 @@ from eventstore import (
     WrongExpectedVersion,
 )
 from eventstore_conformance.chapter import Chapter, MakeStore
+from eventstore_conformance.effort import EFFORT
 from eventstore_conformance.model import Model, Refused
 from eventstore_conformance.observing import collect, in_log_order, is_growing, positions
 
@@ -55,7 +56,7 @@ FEW = st.integers(1, 4)
 RECENT = st.integers(0, 5)
 
 machine_settings = settings(
-    max_examples=50,
+    max_examples=EFFORT.examples(25, thorough=1000),
     stateful_step_count=30,
     deadline=None,
     report_multiple_bugs=False,
@@ -382,7 +383,7 @@ class Stateful(Chapter):
                 store = make_store()
                 runner.run(store.open())
                 try:
-                    machine: Any = partial(StoreMachine, store, runner)
+                    machine: Any = seed(EFFORT.seed_of("STATE-01"))(partial(StoreMachine, store, runner))
                     run_state_machine_as_test(machine, settings=machine_settings)
                 finally:
                     runner.run(store.close())

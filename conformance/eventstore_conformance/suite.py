@@ -5,6 +5,7 @@ from eventstore_conformance.append_many import AppendMany
 from eventstore_conformance.checkpoints import Checkpoints
 from eventstore_conformance.concurrency import Concurrency
 from eventstore_conformance.data import Data
+from eventstore_conformance.faults import Faults
 from eventstore_conformance.filters import Filters
 from eventstore_conformance.lifecycle import Delete, Truncate
 from eventstore_conformance.listing import Listing
@@ -35,6 +36,7 @@ CHAPTERS = (
     Truncate,
     Delete,
     Opening,
+    Faults,
     Stateful,
 )
 """The chapters, in the order in which they are read."""
