@@ -1,5 +1,6 @@
 """An event store in Postgres, on psycopg 3 and its pool."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from psycopg import ProgrammingError
@@ -19,6 +20,12 @@ def open_backend(url: str, **options: object) -> PostgresBackend:
     The options are those of `PostgresBackend`, and every connection parameter of libpq (`sslmode`, `connect_timeout`,
     `application_name`, `target_session_attrs`, …), several hosts included.
     """
+    conninfo, ours = settings_of(url, options)
+    return PostgresBackend(conninfo, **ours)
+
+
+def settings_of(url: str, options: Mapping[str, object] | None = None) -> tuple[str, dict[str, Any]]:
+    """Return what libpq takes, and the options of `PostgresBackend`. Raises `InvalidUrl` or `UnknownOption`."""
     base, given = split_query(url, options)
     libpq = {parameter.keyword.decode() for parameter in Conninfo.get_defaults()} - {"client_encoding"}
     for option in given:
@@ -41,7 +48,7 @@ def open_backend(url: str, **options: object) -> PostgresBackend:
     if not all(port.isdecimal() for port in str(parameters.get("port") or "5432").split(",") if port):
         raise InvalidUrl("the port in the store URL is not a number")
     ours = {option: value for option, value in given.items() if option in _OPTIONS}
-    return PostgresBackend(conninfo, **parse_options(ours, _OPTIONS))
+    return conninfo, parse_options(ours, _OPTIONS)
 
 
 def _schema(value: object) -> str:

@@ -1,13 +1,10 @@
 """An event store in one SQLite file, for one machine: durable, shared by several processes, without a server."""
 
-from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
 
-from eventstore.errors import InvalidUrl
-from eventstore.urls import boolean, choice, count, parse_options, scheme_of, seconds, split_query
+from eventstore.urls import boolean, choice, count, parse_options, seconds, split_query
 from eventstore_sqlite.backend import SqliteBackend
-from eventstore_sqlite.files import DatabaseFile, Settings
+from eventstore_sqlite.files import DatabaseFile, Settings, path_in
 
 __all__ = ["SqliteBackend", "open_backend"]
 
@@ -33,24 +30,6 @@ def open_backend(url: str, **options: object) -> SqliteBackend:
     * `immutable`: read a file that nobody can change, on a read-only medium say; default false
     """
     base, given = split_query(url, options)
-    path = _path_of(base)
+    path = path_in(base)
     settings = Settings(**parse_options(given, _OPTIONS))
     return SqliteBackend(DatabaseFile(path, settings))
-
-
-def _path_of(url: str) -> Path | None:
-    """Return the path in a store URL, None for a private store."""
-    rest = url[len(scheme_of(url)) + len("://") :]
-    if not rest:
-        return None
-    try:
-        path = unquote(rest[1:], errors="strict")
-    except UnicodeDecodeError:
-        raise InvalidUrl("the path in the store URL is not UTF-8 behind its percent signs") from None
-    if not rest.startswith("/"):
-        raise InvalidUrl("a SQLite store has no host: write sqlite:///relative.db or sqlite:////absolute/path.db")
-    if not path or "\0" in path:
-        raise InvalidUrl("the store URL names no file: write sqlite:///relative.db, or sqlite:// for a private store")
-    if path == ":memory:":
-        raise InvalidUrl("write sqlite:// for a private store in memory")
-    return Path(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from eventstore_conformance.outcomes import Outcome
 from eventstore_conformance.report import ClauseResult, Report
@@ -25,6 +25,11 @@ class Comparison:
     def has_regressions(self) -> bool:
         """Whether anything became worse."""
         return bool(self.newly_failing or self.no_longer_passed)
+
+    @property
+    def changed_anything(self) -> bool:
+        """Whether there is any difference."""
+        return any(getattr(self, difference.name) for difference in fields(self))
 
 
 def compare(before: Report, after: Report) -> Comparison:

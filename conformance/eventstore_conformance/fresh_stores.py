@@ -1,18 +1,32 @@
-"""Fresh, empty stores from one URL: `{namespace}` in it is replaced by another random name for every test."""
+"""Fresh, empty stores beside the one that a URL names, another for every test.
+
+A backend says how in a module of its own, named by its URL scheme in the entry-point group `eventstore.conformance`.
+Without one, `{namespace}` stands in the URL where it names what holds a store, and is replaced by a random name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from eventstore import ANY, Capability, EventStore, EventStoreError, NewEvent, open_store
 
 PLACEHOLDER: Final = "{namespace}"
-REMOVERS: Final = "eventstore.conformance.remove_store"
-"""The entry-point group of a backend's optional `async remove_store(url)`, by URL scheme."""
+GROUP: Final = "eventstore.conformance"
+
+
+class FreshStores(Protocol):
+    """What a backend's module has, if it has one."""
+
+    def fresh_url(self, url: str, namespace: str, /) -> str:
+        """Return the URL of another store in the same database or folder, which `namespace` names."""
+
+    async def remove_store(self, url: str, /) -> None:
+        """Remove a store and all that it holds. It is closed, and may never have been opened."""
 
 
 class UnusableUrl(Exception):
@@ -24,82 +38,85 @@ def new_namespace() -> str:
     return f"conformance_{uuid4().hex}"
 
 
-def url_of(template: str, namespace: str) -> str:
-    """Return the URL of one store."""
-    return template.replace(PLACEHOLDER, namespace)
+def fresh_stores_of(url: str) -> FreshStores | None:
+    """Return the module of the backend that a URL leads to, if it has one."""
+    scheme = url.partition("://")[0].lower()
+    found = next(iter(entry_points(group=GROUP, name=scheme)), None)
+    return found.load() if found else None
 
 
-def without_credentials(template: str) -> str:
-    """Return a URL as it may be shown: neither a password nor options that might hold one."""
-    base, question_mark, query = template.partition("?")
-    parts = urlsplit(base)
-    netloc = parts.netloc.rpartition("@")[2]
-    shown = base if netloc == parts.netloc else base.replace(parts.netloc, netloc, 1)
-    return shown + "?" + query.partition("password=")[0] if question_mark else shown
+def fresh_url(url: str, namespace: str) -> str:
+    """Return the URL of the store that a namespace names."""
+    if PLACEHOLDER in url:
+        return url.replace(PLACEHOLDER, namespace)
+    backend = fresh_stores_of(url)
+    return backend.fresh_url(url, namespace) if backend else url
 
 
-async def check_template(template: str) -> None:
-    """Check, before any test writes, that a URL leads to fresh stores. Raises `UnusableUrl`, saying what to do."""
-    one, other = (url_of(template, new_namespace()) for _ in range(2))
+async def remove_store(url: str) -> None:
+    """Remove a store that the run has made, where its backend knows how to."""
+    backend = fresh_stores_of(url)
+    if backend:
+        await backend.remove_store(url)
+
+
+@asynccontextmanager
+async def fresh_store(url: str, namespace: str, *, keep: bool = False) -> AsyncIterator[str]:
+    """Yield the URL of the store that a namespace names, and remove it afterwards unless it is to be kept.
+
+    The URL must have been checked by `check_url`: another store than the one named might be removed otherwise.
+    """
+    own = fresh_url(url, namespace)
     try:
-        store = open_store(one)
-        if PLACEHOLDER not in template and store.capabilities & {Capability.DURABLE, Capability.SHARED}:
-            raise UnusableUrl(
-                f"every test needs a store of its own, and {without_credentials(template)} is always the same one. "
-                f"Put {PLACEHOLDER} where the URL names what holds a store, and each test gets another name there: "
-                "postgresql://host/database?schema={namespace}, sqlite:///{namespace}.db"
-            )
-        async with store:
-            await check_empty(store, template)
-            await check_apart(store, other, template)
+        yield own
+    finally:
+        if not keep:
+            await remove_store(own)
+
+
+def without_credentials(url: str) -> str:
+    """Return a URL as it may be shown: no password, nor the options from a password on."""
+    base, question_mark, query = url.partition("?")
+    netloc = urlsplit(base).netloc
+    shown = base.replace(netloc, netloc.rpartition("@")[2], 1) if "@" in netloc else base
+    return shown + question_mark + query.partition("password=")[0]
+
+
+async def check_url(url: str) -> None:
+    """Check, before any test writes, that a URL leads to fresh stores. Raises `UnusableUrl`, saying what to do."""
+    one, other = fresh_url(url, new_namespace()), fresh_url(url, new_namespace())
+    try:
+        await _check_stores(url, one, other)
     except EventStoreError as error:
-        raise UnusableUrl(f"{without_credentials(template)} cannot be used: {error}") from error
+        raise UnusableUrl(f"{without_credentials(url)} cannot be used: {error}") from error
     # Only now is it certain that nobody else's store goes with them.
-    await remove_store(template, one)
-    await remove_store(template, other)
+    await remove_store(one)
+    await remove_store(other)
 
 
-async def check_empty(store: EventStore, template: str) -> None:
-    """Refuse a store that was there before."""
-    if not await is_empty(store):
+async def _check_stores(url: str, one: str, other: str) -> None:
+    shown = without_credentials(url)
+    store = open_store(one)
+    if one == other and store.capabilities & {Capability.DURABLE, Capability.SHARED}:
         raise UnusableUrl(
-            f"{without_credentials(template)} leads to a store that already holds events, and the suite would write "
-            f"among them: nothing was changed. Put {PLACEHOLDER} where the URL names what holds a store."
+            f"every test needs a store of its own, and {shown} is always the same one. Put {PLACEHOLDER} where the URL "
+            f"names what holds a store: redis://host/{PLACEHOLDER}, say"
         )
+    async with store:
+        if not await _is_empty(store):
+            raise UnusableUrl(f"{shown} leads to a store that already holds something; nothing was changed")
+        probe = new_namespace()
+        await store.append(probe, [NewEvent("Probed", {})], expected_version=ANY)
+        async with open_store(other) as second:
+            apart = await _is_empty(second)
+        if not apart:
+            await store.delete_stream(probe, expected_version=ANY, erase=True)
+            raise UnusableUrl(f"the stores of {shown} are one and the same, whatever stands for {PLACEHOLDER} in it")
 
 
-async def check_apart(store: EventStore, other: str, template: str) -> None:
-    """Refuse a URL where what one test writes is seen by the next."""
-    probe = new_namespace()
-    await store.append(probe, [NewEvent("Probed", {})], expected_version=ANY)
-    async with open_store(other) as second:
-        apart = await is_empty(second)
-    if not apart:
-        await store.delete_stream(probe, expected_version=ANY, erase=True)
-        raise UnusableUrl(
-            f"the stores of {without_credentials(template)} are one and the same, whatever stands for {PLACEHOLDER}: "
-            "put it where the URL names what holds a store"
-        )
-
-
-async def is_empty(store: EventStore) -> bool:
-    """Tell whether nothing was ever written to a store."""
+async def _is_empty(store: EventStore) -> bool:
     async for _ in store.list_streams(include_deleted=True):
         return False
     async for _ in store.read_all(limit=1):
         return False
     return await store.head() == 0
-
-
-def remover_for(template: str) -> Callable[[str], Awaitable[None]] | None:
-    """Return the function by which a backend removes a whole store, if it has one."""
-    scheme = template.partition("://")[0].lower()
-    found = next(iter(entry_points(group=REMOVERS, name=scheme)), None)
-    return found.load() if found else None
-
-
-async def remove_store(template: str, url: str) -> None:
-    """Remove a store that the run has made, where its backend knows how to."""
-    remover = remover_for(template)
-    if remover and PLACEHOLDER in template:
-        await remover(url)

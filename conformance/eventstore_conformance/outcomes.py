@@ -47,9 +47,9 @@ class NotClaimed(Skipped):
 
     def __init__(self, capability: Capability, *, works: bool = False) -> None:
         self.needs = capability.name
-        hint = f": it works all the same, so let the backend claim Capability.{capability.name}" if works else ""
-        self.pointed_out = f"{capability.name} is not claimed{hint}" if works else ""
-        super().__init__(f"{capability.name} is not claimed{hint}")
+        said = f"{capability.name} is not claimed"
+        self.pointed_out = f"{said}, and works all the same: let the backend claim it" if works else ""
+        super().__init__(self.pointed_out or said)
 
 
 class NotExercised(Skipped):

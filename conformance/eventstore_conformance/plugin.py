@@ -17,7 +17,7 @@ from eventstore_conformance.effort import EFFORT, new_seed
 
 if TYPE_CHECKING:
     from eventstore_conformance.report import Report
-    from eventstore_conformance.results import Results, StoreResults
+    from eventstore_conformance.results import Results
 
 SHOWN = {"not_claimed": ("not claimed", "-", "NOT CLAIMED"), "not_exercised": ("not exercised", "o", "NOT EXERCISED")}
 """The outcomes that pytest does not have: the category, a letter, and a word for `-v`."""
@@ -26,11 +26,7 @@ SHOWN = {"not_claimed": ("not claimed", "-", "NOT CLAIMED"), "not_exercised": ("
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("eventstore conformance")
-    group.addoption(
-        "--store-url",
-        metavar="URL",
-        help="run the suite on this store; {namespace} in it becomes another name for every test",
-    )
+    group.addoption("--store-url", metavar="URL", help="run the suite on stores of its own beside this one")
     group.addoption("--keep-stores", action="store_true", help="do not remove the stores that --store-url made")
     group.addoption("--conformance-report", metavar="FILE", type=Path, help="write the report as JSON")
     group.addoption("--conformance-seed", metavar="N", type=int, help="repeat the random choices of the run with it")
@@ -111,12 +107,12 @@ class Session:
 
     def pytest_sessionstart(self) -> None:
         """Refuse a URL that does not lead to fresh stores."""
-        template = self.config.getoption("store_url")
-        if template and not hasattr(self.config, "workerinput"):
-            from eventstore_conformance.fresh_stores import UnusableUrl, check_template
+        url = self.config.getoption("store_url")
+        if url and not hasattr(self.config, "workerinput"):
+            from eventstore_conformance.fresh_stores import UnusableUrl, check_url
 
             try:
-                asyncio.run(check_template(template))
+                asyncio.run(check_url(url))
             except UnusableUrl as error:
                 raise pytest.UsageError(str(error)) from error
 
@@ -147,12 +143,17 @@ class Session:
                 self.results = Results()
             self.results.add(finding, report)
 
-    def reports(self) -> list[tuple[StoreResults, Report]]:
+    def reports(self) -> list[Report]:
         """Return a report for each store that tests have run on."""
         from eventstore_conformance.fresh_stores import without_credentials
 
-        template = self.config.getoption("store_url")
-        return list(self.results.reports(template and without_credentials(template))) if self.results else []
+        url = self.config.getoption("store_url")
+        return self.results.reports(url and without_credentials(url)) if self.results else []
+
+    def failures(self) -> dict[str, str]:
+        """Return the traceback of each clause that failed."""
+        stores = self.results.stores.values() if self.results else ()
+        return {clause_id: text for store in stores for clause_id, text in store.failures.items()}
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
@@ -162,16 +163,16 @@ class Session:
             from eventstore_conformance.report import write_report
 
             reports = self.reports()
-            for _, report in reports:
+            for report in reports:
                 name = report.store.rpartition(".")[2]
                 write_report(report, path if len(reports) == 1 else path.with_stem(f"{path.stem}-{name}"))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say what was not claimed, what not exercised, and what is pointed out."""
         if self.results is not None:
-            from eventstore_conformance.summary import summary_of
+            from eventstore_conformance.summary import heading_of, summary_of
 
-            for results, report in self.reports():
-                terminalreporter.section(f"conformance of {report.backend or 'the store'} ({report.store})")
-                for line in summary_of(results, report):
+            for report in self.reports():
+                terminalreporter.section(heading_of(report))
+                for line in summary_of(report):
                     terminalreporter.write_line(line)

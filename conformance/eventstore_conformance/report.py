@@ -15,14 +15,17 @@ FORMAT = 1
 
 
 class ClauseResult(msgspec.Struct, frozen=True):
-    """What became of a clause: the worst outcome of its cases, why, and in how many seconds."""
+    """What became of a clause: the worst outcome of its cases, and why."""
 
     id: str
     chapter: str
     test: str
+    text: str
     outcome: Outcome
     cases: int
     seconds: float
+    needs: str = ""
+    """The capability that is not claimed, or the hook that is not supplied."""
     reason: str = ""
 
 

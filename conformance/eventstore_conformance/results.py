@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import pytest
 
@@ -82,14 +81,29 @@ class Tally:
     outcomes: list[Outcome] = field(default_factory=list)
     items: set[str] = field(default_factory=set)
     seconds: float = 0.0
-    reasons: dict[Outcome, str] = field(default_factory=dict)
+    findings: dict[Outcome, Finding] = field(default_factory=dict)
+    """The first of each outcome."""
+
+    def add(self, finding: Finding, report: pytest.TestReport) -> None:
+        """Take in a phase of an item."""
+        outcome = Outcome(finding["outcome"])
+        self.outcomes.append(outcome)
+        self.items.add(report.nodeid)
+        self.seconds += report.duration
+        self.findings.setdefault(outcome, finding)
 
     def result(self, clause: Clause) -> ClauseResult:
         """Return the result: the worst of all cases, and a reason for that."""
         outcome = worst(self.outcomes) if self.outcomes else Outcome.NOT_RUN
-        reason = self.reasons.get(outcome, "")
-        seconds = round(self.seconds, 3)
-        return ClauseResult(clause.id, clause.chapter, clause.test, outcome, len(self.items), seconds, reason)
+        finding = self.findings.get(outcome)
+        return ClauseResult(
+            **clause._asdict(),
+            outcome=outcome,
+            cases=len(self.items),
+            seconds=round(self.seconds, 3),
+            needs=finding["needs"] if finding else "",
+            reason=finding["reason"] if finding else "",
+        )
 
 
 @dataclass
@@ -97,22 +111,18 @@ class StoreResults:
     """What is known of one store."""
 
     tallies: defaultdict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    needs: dict[tuple[Outcome, str], set[str]] = field(default_factory=dict)
     backend: str = ""
     capabilities: list[str] = field(default_factory=list)
     pointed_out: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    """The traceback of the first failure of each clause."""
 
     def add(self, finding: Finding, report: pytest.TestReport) -> None:
         """Take in a phase of an item."""
-        clause_id, outcome = finding["clause_id"], Outcome(finding["outcome"])
-        tally = self.tallies[clause_id]
-        tally.outcomes.append(outcome)
-        tally.items.add(report.nodeid)
-        tally.seconds += report.duration
-        if finding["reason"]:
-            tally.reasons.setdefault(outcome, finding["reason"])
-        if finding["needs"]:
-            self.needs.setdefault((outcome, finding["needs"]), set()).add(clause_id)
+        clause_id = finding["clause_id"]
+        self.tallies[clause_id].add(finding, report)
+        if report.failed:
+            self.failures.setdefault(clause_id, report.longreprtext)
         if finding["pointed_out"]:
             self.pointed_out[clause_id] = finding["pointed_out"]
         if finding["backend"]:
@@ -130,27 +140,23 @@ class Results:
         """Take in a phase of an item."""
         self.stores[finding["store_class"]].add(finding, report)
 
-    def reports(self, store_url: str | None = None) -> Iterator[tuple[StoreResults, Report]]:
+    def reports(self, store_url: str | None = None) -> list[Report]:
         """Return a report for each store; `store_url` names the store where there is no test class of its own."""
-        for store_class, results in self.stores.items():
-            clauses = [results.tallies.get(clause.id, Tally()).result(clause) for clause in all_clauses()]
-            facts: dict[str, Any] = {
-                "backend": results.backend,
-                "capabilities": results.capabilities,
-                "pointed_out": [f"{clause_id}: {text}" for clause_id, text in results.pointed_out.items()],
-            }
-            yield (
-                results,
-                Report(
-                    suite=__version__,
-                    library=version("eventstore-kit"),
-                    store=store_url or store_class,
-                    seed=EFFORT.seed,
-                    thorough=EFFORT.thorough,
-                    started_at=self.started_at.isoformat(timespec="seconds"),
-                    seconds=round(sum(clause.seconds for clause in clauses), 3),
-                    counts=counted(clauses),
-                    clauses=clauses,
-                    **facts,
-                ),
-            )
+        return [self._report(store_url or name, results) for name, results in self.stores.items()]
+
+    def _report(self, store: str, results: StoreResults) -> Report:
+        clauses = [results.tallies.get(clause.id, Tally()).result(clause) for clause in all_clauses()]
+        return Report(
+            suite=__version__,
+            library=version("eventstore-kit"),
+            backend=results.backend,
+            store=store,
+            capabilities=results.capabilities,
+            seed=EFFORT.seed,
+            thorough=EFFORT.thorough,
+            started_at=self.started_at.isoformat(timespec="seconds"),
+            seconds=round(sum(clause.seconds for clause in clauses), 3),
+            counts=counted(clauses),
+            pointed_out=[f"{clause_id}: {text}" for clause_id, text in results.pointed_out.items()],
+            clauses=clauses,
+        )

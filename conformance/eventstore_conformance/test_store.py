@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from eventstore_conformance import StoreConformance
-from eventstore_conformance.fresh_stores import remove_store, url_of
+from eventstore_conformance.fresh_stores import fresh_store
 
 
 class TestStore(StoreConformance):
@@ -16,9 +16,8 @@ class TestStore(StoreConformance):
 
     @pytest_asyncio.fixture(loop_scope="function")
     async def store_url(self, request: pytest.FixtureRequest) -> AsyncIterator[str]:
-        """Return the URL of a store for one test, which is removed afterwards where its backend knows how to."""
-        template = str(request.config.getoption("store_url"))
-        url = url_of(template, self.namespace)
-        yield url
-        if not request.config.getoption("keep_stores"):
-            await remove_store(template, url)
+        """Return the URL of a store for one test."""
+        options = request.config
+        url = str(options.getoption("store_url"))
+        async with fresh_store(url, self.namespace, keep=bool(options.getoption("keep_stores"))) as own:
+            yield own

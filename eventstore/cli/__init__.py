@@ -1,0 +1,14 @@
+"""The command `eventstore`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command, or say what to install where it cannot run."""
+    try:
+        from eventstore.cli.commands import eventstore
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error.name} is not installed: run pip install 'eventstore-kit[cli]'")
+    eventstore()
