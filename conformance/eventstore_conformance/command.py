@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import click
+
+# The suite needs both: whoever lacks one is told so before anything is run.
+import hypothesis  # noqa: F401
+import pytest_asyncio  # noqa: F401
 from rich.console import Console
 
 from eventstore_conformance.badge import badge

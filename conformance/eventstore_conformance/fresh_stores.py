@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from eventstore import ANY, Capability, EventStore, EventStoreError, NewEvent, open_store
@@ -77,9 +76,10 @@ async def fresh_store(url: str, namespace: str, *, keep: bool = False) -> AsyncI
 def without_credentials(url: str) -> str:
     """Return a URL as it may be shown: no password, nor the options from a password on."""
     base, question_mark, query = url.partition("?")
-    netloc = urlsplit(base).netloc
-    shown = base.replace(netloc, netloc.rpartition("@")[2], 1) if "@" in netloc else base
-    return shown + question_mark + query.partition("password=")[0]
+    scheme, separator, rest = base.partition("://")
+    # What begins with a slash has no host, and nobody to log in.
+    shown = rest if rest.startswith("/") else rest.rpartition("@")[2]
+    return scheme + separator + shown + question_mark + query.partition("password=")[0]
 
 
 async def check_url(url: str) -> None:

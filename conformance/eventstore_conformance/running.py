@@ -69,6 +69,7 @@ class ShownProgress:
             TimeElapsedColumn(),
             console=Console(file=terminal),
             transient=True,
+            disable=not terminal.isatty(),
         )
         self._task = self._progress.add_task("conformance", total=None)
         self.report: Report | None = None

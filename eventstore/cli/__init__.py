@@ -11,4 +11,4 @@ def main() -> None:
         from eventstore.cli.commands import eventstore
     except ModuleNotFoundError as error:
         sys.exit(f"{error.name} is not installed: run pip install 'eventstore-kit[cli]'")
-    eventstore()
+    eventstore(prog_name="eventstore")

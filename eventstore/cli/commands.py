@@ -43,6 +43,6 @@ def _missing(found: EntryPoint, error: ModuleNotFoundError) -> click.Command:
 
 
 @click.command(cls=Subcommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(version("eventstore-kit"), package_name="eventstore-kit")
+@click.version_option(version("eventstore-kit"), message="eventstore-kit %(version)s")
 def eventstore() -> None:
     """Look after event stores."""
