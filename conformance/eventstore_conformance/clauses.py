@@ -30,8 +30,9 @@ def clauses_of(chapter: type[Chapter]) -> list[Clause]:
     clauses = []
     for name, member in vars(chapter).items():
         if name.startswith("test_"):
-            clause_id, _, text = (inspect.getdoc(member) or "").partition(": ")
-            clauses.append(Clause(clause_id, title_of(chapter), name, text))
+            clause = (inspect.getdoc(member) or "").partition("\n\n")[0]
+            clause_id, _, text = clause.partition(": ")
+            clauses.append(Clause(clause_id, title_of(chapter), name, text.replace("\n", " ")))
     return clauses
 
 

@@ -12,6 +12,7 @@ import pytest
 import eventstore
 import eventstore_conformance
 from eventstore_conformance import CHAPTERS, StoreConformance
+from eventstore_conformance.contract import contract
 
 TESTS: list[Callable[..., Any]] = [
     member for chapter in CHAPTERS for name, member in vars(chapter).items() if name.startswith("test_")
@@ -38,6 +39,11 @@ def test_no_test_hides_another_of_the_same_name() -> None:
     names = Counter(test.__name__ for test in TESTS)
     assert [name for name, count in names.items() if count > 1] == []
     assert sum(name.startswith("test_") for name in dir(StoreConformance)) == len(TESTS)
+
+
+def test_the_page_of_the_contract_is_what_the_tests_say() -> None:
+    page = Path(__file__).parents[2] / "docs" / "contract.md"
+    assert page.read_text("utf-8") == contract(), "run: python -m eventstore_conformance.contract > docs/contract.md"
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
