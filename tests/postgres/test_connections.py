@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
-import pytest_asyncio
 from psycopg.rows import DictRow, dict_row
 
 from eventstore import (
@@ -17,26 +15,15 @@ from eventstore import (
     EventStore,
     Filter,
     InvalidUrl,
-    NewEvent,
     SchemaError,
     StorageError,
     StoreUnavailable,
     TransactionError,
     open_store,
 )
-from tests.postgres.test_settled_log import connected, streams_seen
+from tests.postgres.driving import connected, event, streams_seen
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture
-async def store(postgres_url: str) -> AsyncIterator[EventStore]:
-    async with open_store(postgres_url) as store:
-        yield store
-
-
-def event() -> NewEvent:
-    return NewEvent("Ordered", {"n": 1})
 
 
 async def test_reading_and_appending_do_not_depend_on_how_a_bound_connection_is_set_up(

@@ -17,7 +17,7 @@ from eventstore import (
     TransactionConflict,
     open_store,
 )
-from tests.postgres.test_settled_log import append_in_flight
+from tests.postgres.driving import append_in_flight
 
 pytestmark = pytest.mark.asyncio
 

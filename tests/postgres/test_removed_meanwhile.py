@@ -14,22 +14,13 @@ from eventstore import (
     NO_STREAM,
     EventStore,
     ExpectedVersion,
-    NewEvent,
     StreamDeleted,
     TransactionConflict,
     WrongExpectedVersion,
-    open_store,
 )
-from tests.postgres.test_settled_log import connected
-from tests.postgres.test_transactions import until_blocked
+from tests.postgres.driving import connected, event, until_blocked
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture
-async def store(postgres_url: str) -> AsyncIterator[EventStore]:
-    async with open_store(postgres_url) as store:
-        yield store
 
 
 @pytest_asyncio.fixture
@@ -48,10 +39,6 @@ async def old_view(store: EventStore, postgres_url: str) -> AsyncIterator[psycop
         await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         assert await store.bind(connection).stream_version("order-1") == 1
         yield connection
-
-
-def event() -> NewEvent:
-    return NewEvent("Ordered", {})
 
 
 async def log_of(store: EventStore) -> list[tuple[str, int]]:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from eventstore import ANY, NO_STREAM, EventStore, Filter, NewEvent, StoreUnavailable, open_store
-from tests.postgres.test_settled_log import append, append_in_flight, connected, streams_seen
+from tests.postgres.driving import append, append_in_flight, connected, streams_seen
 from tests.postgres_server import PostgresServer, default_binaries
 from tests.proxy import Proxy
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from urllib.parse import parse_qs
 
 import psycopg
@@ -17,7 +16,8 @@ import pytest
 import pytest_asyncio
 from psycopg import sql
 
-from eventstore import ANY, EventStore, Filter, NewEvent, RecordedEvent, open_store
+from eventstore import EventStore, Filter, open_store
+from tests.postgres.driving import append, append_in_flight, connected, streams_seen
 
 pytestmark = pytest.mark.asyncio
 
@@ -32,29 +32,6 @@ async def store(postgres_url: str) -> AsyncIterator[EventStore]:
 async def writer(postgres_url: str) -> AsyncIterator[EventStore]:
     async with open_store(postgres_url) as store:
         yield store
-
-
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[psycopg.AsyncConnection]:
-    async with await psycopg.AsyncConnection.connect(url.partition("?")[0], autocommit=True) as connection:
-        yield connection
-
-
-@asynccontextmanager
-async def append_in_flight(writer: EventStore, url: str, stream_id: str) -> AsyncIterator[psycopg.AsyncConnection]:
-    """Hold open a transaction that has drawn a position; the body ends it."""
-    async with connected(url) as connection:
-        await connection.execute("BEGIN")
-        await writer.bind(connection).append(stream_id, [NewEvent("Slow", {})], expected_version=ANY)
-        yield connection
-
-
-async def append(store: EventStore, stream_id: str) -> RecordedEvent:
-    return (await store.append(stream_id, [NewEvent("Quick", {})], expected_version=ANY))[0]
-
-
-async def streams_seen(store: EventStore, after: int = 0, filter: Filter | None = None) -> list[str]:
-    return [event.stream_id async for event in store.read_all(after=after, filter=filter)]
 
 
 async def test_a_hole_held_open_hides_what_lies_above(store: EventStore, writer: EventStore, postgres_url: str) -> None:

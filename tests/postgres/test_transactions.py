@@ -14,21 +14,15 @@ from eventstore import (
     NO_STREAM,
     EventStore,
     InvalidArgument,
-    NewEvent,
     StoreUnavailable,
     TransactionConflict,
     TransactionError,
     WrongExpectedVersion,
     open_store,
 )
+from tests.postgres.driving import event, until_blocked
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture
-async def store(postgres_url: str) -> AsyncIterator[EventStore]:
-    async with open_store(postgres_url) as store:
-        yield store
 
 
 @pytest_asyncio.fixture
@@ -46,10 +40,6 @@ async def stock(postgres_server: str) -> AsyncIterator[None]:
         await connection.execute("CREATE TABLE stock (item TEXT PRIMARY KEY)")
         yield
         await connection.execute("DROP TABLE stock")
-
-
-def event() -> NewEvent:
-    return NewEvent("Ordered", {})
 
 
 async def items(server: str) -> list[str]:
@@ -173,17 +163,6 @@ async def test_a_delete_that_waited_for_an_append_sees_its_event(
     await connection.commit()
     await deleting
     assert await store.stream_version("order-1") == 2
-
-
-async def until_blocked(connection: psycopg.AsyncConnection) -> None:
-    """Return when some other session waits for this connection's transaction."""
-    async with asyncio.timeout(10):
-        while True:
-            cursor = await connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-            )
-            if (await cursor.fetchall())[0][0]:
-                return
 
 
 async def test_a_pool_without_a_free_connection_says_so(postgres_url: str) -> None:
