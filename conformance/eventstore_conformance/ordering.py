@@ -155,6 +155,18 @@ class Ordering(Chapter):
         for prefix in prefixes:
             assert prefix == log[: len(prefix)]
 
+    async def test_stores_that_append_in_turn_agree_on_the_order(
+        self, two_stores: tuple[EventStore, EventStore]
+    ) -> None:
+        """ORDER-12: Through whichever store an event is appended, it comes after all that was acknowledged before."""
+        appended: list[RecordedEvent] = []
+        for n in range(20):
+            appended += await two_stores[n % 2].append(f"s-{n % 3}", some_events(n % 4 + 1), expected_version=ANY)
+            assert await two_stores[1 - n % 2].head() == appended[-1].global_position
+        assert is_growing(positions(appended))
+        for store in two_stores:
+            assert await log_of(store) == appended
+
 
 async def append_from_many_tasks(store: EventStore) -> list[RecordedEvent]:
     """Append from eight tasks at once, refused appends, several streams and batches among them; return the events."""

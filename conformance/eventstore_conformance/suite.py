@@ -7,6 +7,7 @@ from eventstore_conformance.concurrency import Concurrency
 from eventstore_conformance.data import Data
 from eventstore_conformance.faults import Faults
 from eventstore_conformance.filters import Filters
+from eventstore_conformance.in_flight import InFlight
 from eventstore_conformance.lifecycle import Delete, Truncate
 from eventstore_conformance.listing import Listing
 from eventstore_conformance.names import Names
@@ -28,6 +29,7 @@ CHAPTERS = (
     Filters,
     Listing,
     Ordering,
+    InFlight,
     Concurrency,
     Transactions,
     SqlTransactions,
