@@ -198,13 +198,14 @@ class SchemaError(EventStoreError):
 
 
 class SchemaTooNew(SchemaError):
-    """A newer eventstore wrote this schema. Upgrade the library; the schema is never downgraded."""
+    """A newer version of the backend wrote this schema. Upgrade its package; the schema is never downgraded."""
 
     def __init__(self, found: int, known: int) -> None:
         self.found = found
         self.known = known
         super().__init__(
-            f"the store's schema is version {found}, this eventstore knows up to {known}: upgrade eventstore-kit"
+            f"the store's schema is version {found}, the backend installed here knows up to {known}: "
+            "upgrade the package that brings the backend"
         )
 
 
@@ -216,7 +217,7 @@ class SchemaOutdated(SchemaError):
         self.needed = needed
         state = "has no schema yet" if found == 0 else f"has schema version {found}"
         super().__init__(
-            f"the store {state}, version {needed} is needed: call migrate() with a role that may create tables"
+            f"the store {state}, version {needed} is needed: call migrate() with the right to change the schema"
         )
 
 

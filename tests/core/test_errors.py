@@ -71,9 +71,9 @@ ERRORS: list[tuple[EventStoreError, dict[str, object], str]] = [
     ),
     (StoreUnavailable("gone."), {"outcome_unknown": False}, "gone."),
     (StoreUnavailable("gone.", outcome_unknown=True), {"outcome_unknown": True}, "the same event ids is safe"),
-    (SchemaTooNew(5, 3), {"found": 5, "known": 3}, "upgrade eventstore-kit"),
+    (SchemaTooNew(5, 3), {"found": 5, "known": 3}, "upgrade the package that brings the backend"),
     (SchemaOutdated(0, 3), {"found": 0, "needed": 3}, "has no schema yet"),
-    (SchemaOutdated(2, 3), {"found": 2, "needed": 3}, "has schema version 2"),
+    (SchemaOutdated(2, 3), {"found": 2, "needed": 3}, "has schema version 2, version 3 is needed: call migrate()"),
 ]
 
 
