@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from eventstore.errors import InvalidUrl, UnknownOption
 
@@ -34,6 +35,36 @@ def scheme_of(url: object) -> str:
     if not separator or not scheme:
         raise InvalidUrl("a store URL begins with scheme://, as in memory://, sqlite:///app.db, postgresql://host/db")
     return scheme.lower()
+
+
+def path_of(base: str) -> Path:
+    """Return the path in `scheme:///relative` or `scheme:////absolute`, a URL without its query string.
+
+    Percent signs are decoded. Raises `InvalidUrl` where there is a host, or no path.
+    """
+    scheme = scheme_of(base)
+    host, _, quoted = base[len(scheme) + len("://") :].partition("/")
+    if host:
+        raise InvalidUrl(f"{scheme}:// takes a path and no host: write {scheme}:///relative or {scheme}:////absolute")
+    try:
+        path = unquote(quoted, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidUrl("the path in the store URL is not UTF-8 behind its percent signs") from None
+    if not path.strip("/") or "\0" in path:
+        raise InvalidUrl(f"the store URL names no path: write {scheme}:///relative or {scheme}:////absolute")
+    return Path(path)
+
+
+def url_beside(url: str, name: str) -> str:
+    """Return the URL of a file or folder beside that of a store, the name added to its own: `app.db`, `app-name.db`.
+
+    The options stay. Raises `InvalidUrl` where there is no path.
+    """
+    base, question_mark, query = url.partition("?")
+    path_of(base)
+    folder, _, last = base.rstrip("/").rpartition("/")
+    stem, dot, suffix = last.partition(".")
+    return f"{folder}/{stem}-{name}{dot}{suffix}{question_mark}{query}"
 
 
 def parse_options(given: Mapping[str, object], known: Mapping[str, Callable[[object], Any]]) -> dict[str, Any]:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Final
-from urllib.parse import unquote
 
 import aiosqlite
 
 from eventstore.errors import InvalidUrl, StorageError, StoreUnavailable
-from eventstore.urls import scheme_of
+from eventstore.urls import path_of
 
 BUSY_SLICE: Final = 0.01
 """Seconds that SQLite itself waits for a lock, in its thread, where nothing can cancel it; we then wait on."""
@@ -24,22 +23,14 @@ OLDEST_SQLITE: Final = (3, 38)
 """RETURNING and MATERIALIZED came with 3.35, STRICT tables with 3.37, JSON and its ->> operator with 3.38."""
 
 
-def path_in(url: str) -> Path | None:
-    """Return the path in a store URL, None for a private store."""
-    rest = url[len(scheme_of(url)) + len("://") :]
-    if not rest:
+def path_in(base: str) -> Path | None:
+    """Return the path in a store URL without its query string, None for a private store."""
+    if not base.partition("://")[2]:
         return None
-    try:
-        path = unquote(rest[1:], errors="strict")
-    except UnicodeDecodeError:
-        raise InvalidUrl("the path in the store URL is not UTF-8 behind its percent signs") from None
-    if not rest.startswith("/"):
-        raise InvalidUrl("a SQLite store has no host: write sqlite:///relative.db or sqlite:////absolute/path.db")
-    if not path or "\0" in path:
-        raise InvalidUrl("the store URL names no file: write sqlite:///relative.db, or sqlite:// for a private store")
-    if path == ":memory:":
+    path = path_of(base)
+    if path == Path(":memory:"):
         raise InvalidUrl("write sqlite:// for a private store in memory")
-    return Path(path)
+    return path
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from eventstore.urls import split_query
+from eventstore.urls import split_query, url_beside
 from eventstore_sqlite.files import path_in
 
 FILES = ("", "-wal", "-shm", "-journal")
@@ -14,12 +14,7 @@ FILES = ("", "-wal", "-shm", "-journal")
 
 def fresh_url(url: str, namespace: str) -> str:
     """Return the URL of the file that a namespace names, in the same folder; a private store is fresh as it is."""
-    base, question_mark, query = url.partition("?")
-    if path_in(base) is None:
-        return url
-    folder, _, name = base.rpartition("/")
-    stem, dot, suffix = name.partition(".")
-    return f"{folder}/{stem}-{namespace}{dot}{suffix}{question_mark}{query}"
+    return url if path_in(split_query(url)[0]) is None else url_beside(url, namespace)
 
 
 async def remove_store(url: str) -> None:

@@ -1,12 +1,23 @@
 """Store URLs and their options."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eventstore import InvalidUrl, UnknownOption
-from eventstore.urls import boolean, choice, count, parse_options, scheme_of, seconds, split_query
+from eventstore.urls import (
+    boolean,
+    choice,
+    count,
+    parse_options,
+    path_of,
+    scheme_of,
+    seconds,
+    split_query,
+    url_beside,
+)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +67,40 @@ def test_a_malformed_query_is_refused_without_showing_the_url() -> None:
     with pytest.raises(InvalidUrl) as refusal:
         split_query("x://user:secret@host?oops")
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("base", "path"),
+    [
+        ("x:///relative.db", "relative.db"),
+        ("x:///folder/of/it", "folder/of/it"),
+        ("X:////absolute/path.db", "/absolute/path.db"),
+        ("x:///a%20b%3Fc%2Fd", "a b?c/d"),
+        ("x:///köln#+&.db", "köln#+&.db"),
+    ],
+)
+def test_three_slashes_are_relative_and_four_are_absolute(base: str, path: str) -> None:
+    assert path_of(base) == Path(path)
+
+
+@pytest.mark.parametrize("name", ["x://", "x:///", "x:////", "x://a.db", "x://host/a.db", "x:///a%00", "x:///%ff"])
+def test_a_url_without_a_path_or_with_a_host_is_refused(name: str) -> None:
+    for read in (path_of, lambda url: url_beside(url, "test")):
+        with pytest.raises(InvalidUrl):
+            read(name)
+
+
+@pytest.mark.parametrize(
+    ("url", "beside"),
+    [
+        ("x:///app.db", "x:///app-test.db"),
+        ("x:////var/lib.d/app.v1.db?a=b/c", "x:////var/lib.d/app-test.v1.db?a=b/c"),
+        ("x:///folder", "x:///folder-test"),
+        ("x:///folder/", "x:///folder-test"),
+    ],
+)
+def test_a_url_beside_another_keeps_folder_ending_and_options(url: str, beside: str) -> None:
+    assert url_beside(url, "test") == beside
 
 
 def test_options_are_read_by_their_parsers() -> None:

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.asyncio
     [
         ("sqlite://app.db", "no host"),
         ("sqlite://host/app.db", "no host"),
-        ("sqlite:///", "names no file"),
-        ("sqlite:///a%00b", "names no file"),
+        ("sqlite:///", "names no path"),
+        ("sqlite:///a%00b", "names no path"),
         ("sqlite:///a%ff", "UTF-8"),
         ("sqlite:///:memory:", "write sqlite://"),
         ("sqlite:///a.db?synchronous=maybe", "full, normal, off"),

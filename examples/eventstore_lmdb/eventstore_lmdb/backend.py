@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 from eventstore.backend import Capability, Direction, LogPage, SessionInTransaction
@@ -27,7 +28,7 @@ _CAPABILITIES: Final = frozenset({Capability.DURABLE, Capability.SHARED, Capabil
 class LmdbBackend(LmdbSession):
     """Made by `eventstore_lmdb.open_backend`."""
 
-    def __init__(self, folder: str, options: Options) -> None:
+    def __init__(self, folder: Path, options: Options) -> None:
         self._folder = folder
         self._options = options
         self._shared: SharedEnvironment | None = None

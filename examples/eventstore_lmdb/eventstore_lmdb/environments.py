@@ -84,7 +84,7 @@ _lock: Final = threading.Lock()
 _shared: Final[dict[Path, SharedEnvironment]] = {}
 
 
-async def acquire(path: str, options: Options) -> SharedEnvironment:
+async def acquire(path: Path, options: Options) -> SharedEnvironment:
     """Return the environment of a folder, to be given back with `release`.
 
     Raises `StorageError` if the folder is in use in this process with other options.
@@ -120,5 +120,5 @@ async def release(shared: SharedEnvironment) -> None:
     shared.ended.set_result(None)
 
 
-def _resolved(path: str) -> Path:
-    return Path(path).resolve()
+def _resolved(path: Path) -> Path:
+    return path.resolve()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
 
 import msgspec
 
-from eventstore.errors import InvalidUrl
-from eventstore.urls import boolean, count, parse_options, split_query
+from eventstore.urls import boolean, count, parse_options, path_of, split_query
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -31,11 +30,7 @@ class Options(msgspec.Struct, frozen=True):
 _PARSERS: Final = {"map_size": count, "sync": boolean, "read_only": boolean, "migrate": boolean}
 
 
-def read_url(url: str, given: Mapping[str, object]) -> tuple[str, Options]:
+def read_url(url: str, given: Mapping[str, object]) -> tuple[Path, Options]:
     """Return the folder that a URL names, and the options in its query string and those given beside it."""
-    base, in_query = split_query(url)
-    _, _, rest = base.partition("://")
-    host, slash, path = rest.partition("/")
-    if host or not slash or not path.strip("/"):
-        raise InvalidUrl("a folder is needed: lmdb:///relative/folder or lmdb:////absolute/folder")
-    return unquote(path), Options(**parse_options({**in_query, **given}, _PARSERS))
+    base, options = split_query(url, given)
+    return path_of(base), Options(**parse_options(options, _PARSERS))
