@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -49,7 +50,10 @@ def run(
     arguments += [f"--conformance-seed={seed}"] if seed is not None else []
     arguments += [f"--numprocesses={jobs}"] if jobs > 1 else []
     progress = ShownProgress()
-    status = pytest.main(arguments, plugins=[progress])
+    with TemporaryDirectory() as storage:
+        # Where Hypothesis keeps things; otherwise in the folder that the command happens to be run in.
+        os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", storage)
+        status = pytest.main(arguments, plugins=[progress])
     if progress.report is None:
         # pytest has said what was wrong.
         raise NothingRun(f"nothing was run ({pytest.ExitCode(status).name.lower().replace('_', ' ')})")

@@ -29,7 +29,7 @@ STYLES: Final = {
 
 
 def show_report(console: Console, report: Report) -> None:
-    """Show a table of the chapters, and what was not proved."""
+    """Show a table of the chapters that were run, and what was not proved."""
     claims = ", ".join(report.capabilities) or "no capability"
     thorough = ", thorough" if report.thorough else ""
     console.print(escape(heading_of(report)), style="bold")
@@ -42,7 +42,8 @@ def show_report(console: Console, report: Report) -> None:
         column.justify = "right"
     for chapter in dict.fromkeys(clause.chapter for clause in report.clauses):
         clauses = [clause for clause in report.clauses if clause.chapter == chapter]
-        table.add_row(*row(chapter, clauses, outcomes))
+        if any(clause.outcome is not Outcome.NOT_RUN for clause in clauses):
+            table.add_row(*row(chapter, clauses, outcomes))
     table.add_section()
     table.add_row(*row("all", report.clauses, outcomes), style="bold")
     console.print(table)

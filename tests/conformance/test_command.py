@@ -35,6 +35,7 @@ def test_a_run_is_shown_and_written_down(author: ThirdParty) -> None:
     assert f"suite {__version__}" in done.stdout
     assert re.search(r"Opening +9 +2 +- +- ", done.stdout)
     assert "not claimed, DURABLE: OPEN-08\nnot claimed, SHARED: OPEN-09\n" in done.stdout
+    assert not (author.folder / ".hypothesis").exists()
     assert (report.backend, report.store, report.capabilities) == ("memory", "memory://", ["TRANSACTIONS"])
     assert report.counts["passed"] == 9
     assert outcomes(report)["OPEN-08"] is Outcome.NOT_CLAIMED
@@ -56,6 +57,12 @@ def test_what_works_without_being_claimed_is_pointed_out(author: ThirdParty) -> 
     assert done.returncode == 0
     assert "pointed out: OPEN-08: DURABLE is not claimed, and works all the same" in done.stdout
     assert len(read_report(author.folder / "report.json").pointed_out) == 2
+
+
+def test_a_store_may_refuse_to_be_shared(author: ThirdParty) -> None:
+    done = author.conform("alone://{namespace}", *OPENING)
+    assert done.returncode == 0, done.stdout
+    assert "not claimed, SHARED: OPEN-09\n" in done.stdout
 
 
 def test_a_store_that_would_be_the_same_for_every_test_is_refused(author: ThirdParty) -> None:

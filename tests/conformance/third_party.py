@@ -12,6 +12,7 @@ CODE: Final = '''
 from pathlib import Path
 
 from eventstore.backend import Capability
+from eventstore.errors import StorageError
 from eventstore_memory import MemoryBackend
 
 STATES = {}
@@ -28,6 +29,25 @@ class Kept(MemoryBackend):
 class Modest(Kept):
     """Claims nothing."""
     capabilities = frozenset()
+
+class Alone(MemoryBackend):
+    """Refuses to be opened beside another."""
+    capabilities = frozenset()
+
+    def __init__(self, url):
+        super().__init__()
+        self.url = url
+        self.is_open = False
+
+    async def open(self):
+        if self.url in STATES:
+            raise StorageError("it is open elsewhere")
+        STATES[self.url], self.is_open = self, True
+
+    async def close(self):
+        if self.is_open:
+            del STATES[self.url]
+            self.is_open = False
 
 class Forgetful(MemoryBackend):
     """Forgets where a reader was."""
@@ -57,6 +77,7 @@ ENTRY_POINTS: Final = """
 [eventstore.backends]
 kept = eventstore_acme:Kept
 modest = eventstore_acme:Modest
+alone = eventstore_acme:Alone
 forgetful = eventstore_acme:Forgetful
 telling = eventstore_acme:Telling
 """
