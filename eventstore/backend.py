@@ -16,9 +16,9 @@ What goes wrong in the database is raised as one of the errors of `eventstore.er
 the work, `eventstore.cancellation.uninterrupted` waits for their end.
 
 What helps: `eventstore.events.decode_json` and `stream_type_of` to make a `RecordedEvent`, `Filter.matches` where the
-engine cannot filter, `eventstore.urls` for URLs and options. A limit is at least 1. A stream id has up to 255
-characters, which are up to 1,020 bytes of UTF-8. A stream type with a dash is asked for now and then, and matches
-nothing.
+engine cannot filter, `eventstore.filters.wanted_ids` to list the streams of a type, `eventstore.urls` for URLs, paths
+and options. A limit is at least 1. A stream id has up to 255 characters, which are up to 1,020 bytes of UTF-8. A stream
+type with a dash is asked for now and then, and matches nothing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Which events of the log a reader wants."""
+"""Which events of the log a reader wants, and which streams."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -45,6 +46,34 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.created_from is None or event.created_at >= self.created_from)
             and (self.created_to is None or event.created_at <= self.created_to)
         )
+
+
+class WantedIds(NamedTuple):
+    """The ids of the streams that are to be listed: `alone`, before all others, then those that begin with `prefix`.
+
+    None where there is no such id.
+    """
+
+    alone: str | None
+    prefix: str | None
+
+
+def wanted_ids(stream_type: str | None, prefix: str | None) -> WantedIds:
+    """Return which ids `Backend.list_streams` is asked for.
+
+    The streams of type `order` are `order` itself and those that begin with `order-`; no type has a dash.
+    """
+    prefix = prefix or ""
+    if stream_type is None:
+        return WantedIds(None, prefix)
+    if "-" in stream_type:
+        return WantedIds(None, None)
+    dashed = f"{stream_type}-"
+    longer = max(prefix, dashed, key=len)
+    return WantedIds(
+        stream_type if stream_type.startswith(prefix) else None,
+        longer if longer.startswith(prefix) and longer.startswith(dashed) else None,
+    )
 
 
 def _checked_names(field: str, names: object) -> tuple[str, ...] | None:

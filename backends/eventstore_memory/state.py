@@ -29,7 +29,7 @@ from eventstore.backend import (
     Transaction,
 )
 from eventstore.events import RecordedEvent, decode_json, stream_type_of
-from eventstore.filters import Filter
+from eventstore.filters import Filter, WantedIds, wanted_ids
 from eventstore.versions import ExpectedVersion, is_met
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -220,22 +220,24 @@ class State:
         self, stream_type: str | None, prefix: str | None, after: str | None, limit: int, *, include_deleted: bool
     ) -> list[StreamInfo]:
         """Return a page of streams by id; Python compares strings by code point, which is the byte order of UTF-8."""
-        found: list[StreamInfo] = []
-        first = max(
-            0 if after is None else bisect_right(self._stream_ids, after),
-            bisect_left(self._stream_ids, max(stream_type or "", prefix or "")),
+        streams = (
+            self._streams[stream_id]
+            for stream_id in self._ids(wanted_ids(stream_type, prefix), after or "")
+            if stream_id in self._streams
         )
-        for stream_id in itertools.islice(self._stream_ids, first, None):
-            if (
-                len(found) == limit
-                or not stream_id.startswith(prefix or "")
-                or not stream_id.startswith(stream_type or "")
-            ):
-                break
-            stream = self._streams[stream_id]
-            if (include_deleted or not stream.deleted) and stream_type in (None, stream_type_of(stream_id)):
-                found.append(stream.info())
-        return found
+        listed = (stream.info() for stream in streams if include_deleted or not stream.deleted)
+        return list(itertools.islice(listed, limit))
+
+    def _ids(self, wanted: WantedIds, after: str) -> Iterator[str]:
+        if wanted.alone is not None and wanted.alone > after:
+            yield wanted.alone
+        if wanted.prefix is not None:
+            ids = self._stream_ids
+            first = max(bisect_left(ids, wanted.prefix), bisect_right(ids, after))
+            for stream_id in itertools.islice(ids, first, None):
+                if not stream_id.startswith(wanted.prefix):
+                    return
+                yield stream_id
 
     def truncate_stream(self, stream_id: str, before_version: int) -> int | None:
         """Remove events below a version."""

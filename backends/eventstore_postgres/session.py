@@ -27,6 +27,7 @@ from eventstore.backend import (
 )
 from eventstore.errors import TransactionConflict
 from eventstore.events import RecordedEvent, decode_json, stream_type_of
+from eventstore.filters import wanted_ids
 from eventstore.versions import MAX_VERSION, ExpectedVersion, is_met, version_range
 from eventstore_postgres.arrays import BigintArray, TextArray, UuidArray
 from eventstore_postgres.failures import translated_failures
@@ -134,7 +135,7 @@ class PostgresSession(ABC):
     ) -> list[StreamInfo]:
         """Return a page of streams by id."""
         found: list[StreamInfo] = []
-        alone, prefix = _ids_wanted(stream_type, prefix or "")
+        alone, prefix = wanted_ids(stream_type, prefix)
         parameters = {"prefix": prefix, "after": after or "", "limit": limit}
         async with self._connected() as connection:
             if alone is not None and (after is None or alone > after):
@@ -295,20 +296,6 @@ class PostgresSession(ABC):
         self, connection: AsyncConnection, query: str, parameters: dict[str, Any]
     ) -> list[tuple[Any, ...]]:
         return await fetch(connection, self._queries[query], parameters)
-
-
-def _ids_wanted(stream_type: str | None, prefix: str) -> tuple[str | None, str | None]:
-    """Return the one id that stands alone, and the prefix that the others have; None where there are none.
-
-    The streams of type `order` are `order` itself, before all others, and those that begin with `order-`.
-    """
-    if stream_type is None:
-        return None, prefix
-    if "-" in stream_type:
-        return None, None
-    alone = stream_type if stream_type.startswith(prefix) else None
-    narrower = max(prefix, f"{stream_type}-", key=len)
-    return alone, narrower if narrower.startswith(prefix) and narrower.startswith(f"{stream_type}-") else None
 
 
 class PostgresTransaction(PostgresSession):

@@ -12,7 +12,7 @@ import msgspec
 from eventstore.arguments import MAX_NAME_LENGTH
 from eventstore.backend import Direction
 from eventstore.events import stream_type_of
-from eventstore.filters import Filter
+from eventstore.filters import Filter, wanted_ids
 from eventstore_sqlite.records import microseconds
 from eventstore_sqlite.statements import Parameters
 
@@ -130,17 +130,14 @@ def many_streams(
 
     Python compares strings by code point, SQLite by the bytes of their UTF-8: the order is the same.
     """
-    ranges = [("", _BEYOND)]
-    if stream_type is not None:
-        # The streams of type `order` are `order` itself, and those that begin with `order-`.
-        ranges = [(stream_type, stream_type), (f"{stream_type}-", f"{stream_type}-{_BEYOND}")]
-        if "-" in stream_type:
-            ranges = []
-    lowest, highest = prefix or "", f"{prefix or ''}{_BEYOND}"
-    if after is not None:
-        lowest = max(lowest, after + _NEXT)
-    narrowed = [(max(first, lowest), min(last, highest)) for first, last in ranges]
-    return _streams(narrowed, limit, include_deleted=include_deleted)
+    wanted = wanted_ids(stream_type, prefix)
+    lowest = "" if after is None else after + _NEXT
+    ranges: list[tuple[str, str]] = []
+    if wanted.alone is not None:
+        ranges.append((max(wanted.alone, lowest), wanted.alone))
+    if wanted.prefix is not None:
+        ranges.append((max(wanted.prefix, lowest), wanted.prefix + _BEYOND))
+    return _streams(ranges, limit, include_deleted=include_deleted)
 
 
 def _streams(ranges: list[tuple[str, str]], limit: int, *, include_deleted: bool) -> Parameters:

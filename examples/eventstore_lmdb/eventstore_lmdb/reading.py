@@ -10,7 +10,7 @@ import lmdb
 
 from eventstore.backend import Direction, LogPage, Snapshot, StreamInfo
 from eventstore.events import RecordedEvent
-from eventstore.filters import Filter
+from eventstore.filters import Filter, wanted_ids
 from eventstore_lmdb.keys import joined_id, name_key, number_key, number_of, split_id, version_key
 from eventstore_lmdb.records import (
     StreamRecord,
@@ -88,7 +88,7 @@ def list_streams(
     """Return up to `limit` streams by id."""
     listed = (
         stream.info
-        for stream_id in _stream_ids(txn, tables, stream_type, prefix or "", (after or "").encode())
+        for stream_id in _stream_ids(txn, tables, stream_type, prefix, (after or "").encode())
         if (stream := find_stream(txn, tables, stream_id)) is not None and (include_deleted or not stream.deleted)
     )
     return list(islice(listed, limit))
@@ -150,19 +150,14 @@ def _log(
 
 
 def _stream_ids(
-    txn: lmdb.Transaction[bytes], tables: Tables, stream_type: str | None, prefix: str, after: bytes
+    txn: lmdb.Transaction[bytes], tables: Tables, stream_type: str | None, prefix: str | None, after: bytes
 ) -> Iterator[str]:
-    """Yield the ids that meet the conditions. Those of a type are the type itself and what begins with it and a `-`."""
-    if stream_type is None:
-        yield from _ids_with_prefix(txn, tables, prefix.encode(), after)
-        return
-    if "-" in stream_type:
-        return  # a type ends before the first dash
-    if stream_type.startswith(prefix) and stream_type.encode() > after:
-        yield stream_type
-    dashed = f"{stream_type}-"
-    if dashed.startswith(prefix) or prefix.startswith(dashed):
-        yield from _ids_with_prefix(txn, tables, max(dashed, prefix, key=len).encode(), after)
+    """Yield the ids that meet the conditions, and perhaps one that no stream has."""
+    wanted = wanted_ids(stream_type, prefix)
+    if wanted.alone is not None and wanted.alone.encode() > after:
+        yield wanted.alone
+    if wanted.prefix is not None:
+        yield from _ids_with_prefix(txn, tables, wanted.prefix.encode(), after)
 
 
 def _ids_with_prefix(txn: lmdb.Transaction[bytes], tables: Tables, prefix: bytes, after: bytes) -> Iterator[str]:
