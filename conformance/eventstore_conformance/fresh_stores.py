@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
+from traceback import extract_tb
 from typing import Final, Protocol
 from uuid import uuid4
 
@@ -87,8 +88,10 @@ async def check_url(url: str) -> None:
     one, other = fresh_url(url, new_namespace()), fresh_url(url, new_namespace())
     try:
         await _check_stores(url, one, other)
-    except EventStoreError as error:
-        raise UnusableUrl(f"{without_credentials(url)} cannot be used: {error}") from error
+    except UnusableUrl:
+        raise
+    except Exception as error:
+        raise UnusableUrl(f"{without_credentials(url)} cannot be used: {_what_went_wrong(error)}") from error
     # Only now is it certain that nobody else's store goes with them.
     await remove_store(one)
     await remove_store(other)
@@ -112,6 +115,14 @@ async def _check_stores(url: str, one: str, other: str) -> None:
         if not apart:
             await store.delete_stream(probe, expected_version=ANY, erase=True)
             raise UnusableUrl(f"the stores of {shown} are one and the same, whatever stands for {PLACEHOLDER} in it")
+
+
+def _what_went_wrong(error: Exception) -> str:
+    if isinstance(error, EventStoreError):
+        return str(error)
+    # A backend that is not finished, most likely: its author wants to know where.
+    place = extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
 
 
 async def _is_empty(store: EventStore) -> bool:

@@ -79,6 +79,7 @@ def test_a_store_that_would_be_the_same_for_every_test_is_refused(author: ThirdP
         (["memory://", "--show", "x.json"], "give the URL of a store"),
         (["memory://", "--chapter", "nonsense"], "no chapter 'nonsense'; the chapters are: Append, Append many"),
         (["nonsense://"], "no backend for nonsense://"),
+        (["unfinished://"], "unfinished:// cannot be used: TypeError: 'NoneType' object is not callable ("),
         (["postgresql://me:secret@127.0.0.1:1/db"], "postgresql://127.0.0.1:1/db cannot be used: cannot connect"),
         (["--show", "missing.json"], "missing.json is no report of the conformance suite"),
     ],

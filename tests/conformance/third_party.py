@@ -49,6 +49,13 @@ class Alone(MemoryBackend):
             del STATES[self.url]
             self.is_open = False
 
+class Unfinished(MemoryBackend):
+    """Has no list of streams yet."""
+    list_streams = None
+
+    def __init__(self, url):
+        super().__init__()
+
 class Forgetful(MemoryBackend):
     """Forgets where a reader was."""
     name = "Forgetful"
@@ -78,6 +85,7 @@ ENTRY_POINTS: Final = """
 kept = eventstore_acme:Kept
 modest = eventstore_acme:Modest
 alone = eventstore_acme:Alone
+unfinished = eventstore_acme:Unfinished
 forgetful = eventstore_acme:Forgetful
 telling = eventstore_acme:Telling
 """
