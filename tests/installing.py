@@ -17,7 +17,7 @@ def installed(project: Path, into: Path) -> dict[str, str]:
     declared = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]
     name, version = declared["name"], declared["version"]
     information = into / f"{name.replace('-', '_')}-{version}.dist-info"
-    information.mkdir(parents=True)
+    information.mkdir(parents=True, exist_ok=True)
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     lines = [
         line
