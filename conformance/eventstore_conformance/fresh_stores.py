@@ -24,9 +24,11 @@ class FreshStores(Protocol):
 
     def fresh_url(self, url: str, namespace: str, /) -> str:
         """Return the URL of another store in the same database or folder, which `namespace` names."""
+        ...
 
     async def remove_store(self, url: str, /) -> None:
         """Remove a store and all that it holds. It is closed, and may never have been opened."""
+        ...
 
 
 class UnusableUrl(Exception):

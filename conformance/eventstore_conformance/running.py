@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 from rich.console import Console
@@ -92,7 +92,7 @@ class ShownProgress:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Keep the report."""
         self._progress.stop()
-        conformance: Session = session.config.pluginmanager.getplugin("eventstore conformance session")
+        conformance = cast("Session", session.config.pluginmanager.getplugin("eventstore conformance session"))
         for self.report in conformance.reports():
             pass
         self.failures = conformance.failures()
