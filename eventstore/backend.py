@@ -2,7 +2,8 @@
 
 A backend stores. It receives arguments that the core has checked (names, versions, limits, JSON text) and neither
 validates, pages, retries nor polls. It is one class with the methods of `Backend`, an entry point in the group
-`eventstore.backends` under its URL scheme, and a subclass of the conformance suite that proves it:
+`eventstore.backends` under its URL scheme, and a subclass of the conformance suite that proves it
+(`docs/write-a-backend.md` goes there step by step):
 
     [project.entry-points."eventstore.backends"]
     redis = "eventstore_redis:open_backend"
@@ -267,7 +268,10 @@ class SessionInTransaction(Session, Protocol):
 
 
 class Backend(Session, Protocol):
-    """One store in one engine. Not opened by its constructor; used by one event loop."""
+    """One store in one engine. Not opened by its constructor; used by one event loop.
+
+    Have its methods; do not inherit from it: a method that is missing would answer None, and not be missed.
+    """
 
     @property
     def name(self) -> str:
