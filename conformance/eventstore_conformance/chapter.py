@@ -13,6 +13,7 @@ import pytest_asyncio
 from eventstore import Capability, CapabilityNotSupported, EventStore, open_store
 from eventstore_conformance.hooks import Hooks, MakeStore
 from eventstore_conformance.outcomes import NotClaimed
+from eventstore_conformance.patience import PATIENCE, bound_tests, opened
 
 __all__ = ["Chapter", "MakeStore", "begin_transaction", "in_a_transaction", "where_claimed"]
 
@@ -27,6 +28,15 @@ class Chapter(Hooks):
     # With its own scope, so that nothing in the author's settings matters.
     pytestmark = pytest.mark.asyncio(loop_scope="function")
 
+    time_limit: float = PATIENCE
+    """Seconds after which a test, or one of its examples, is taken to go on for ever."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # The chapters, not what an author adds to them.
+        if Chapter in cls.__bases__:
+            bound_tests(cls)
+
     @cached_property
     def namespace(self) -> str:
         """A random name, another one for every test: for a schema, a file, a prefix of keys."""
@@ -40,13 +50,13 @@ class Chapter(Hooks):
     @pytest_asyncio.fixture(loop_scope="function")
     async def store(self, make_store: MakeStore) -> AsyncIterator[EventStore]:
         """Open an empty store."""
-        async with make_store() as store:
+        async with opened(make_store(), self.time_limit) as store:
             yield store
 
     @pytest_asyncio.fixture(loop_scope="function")
     async def small_pages_store(self, make_store: MakeStore) -> AsyncIterator[EventStore]:
         """Open an empty store that reads three events at a time."""
-        async with make_store(page_size=3) as store:
+        async with opened(make_store(page_size=3), self.time_limit) as store:
             yield store
 
     @pytest_asyncio.fixture(loop_scope="function")
@@ -57,7 +67,7 @@ class Chapter(Hooks):
         if Capability.SHARED not in store.capabilities:
             yield store, store
             return
-        async with second_store() as second:
+        async with opened(second_store(), self.time_limit) as second:
             yield store, second
 
 

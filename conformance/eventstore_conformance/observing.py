@@ -13,17 +13,27 @@ from eventstore import EventStore, RecordedEvent, StreamInfo
 T = TypeVar("T")
 
 
-ENDLESS = 100_000
+ENDLESS = 20_000
 """More than any test of the suite reads."""
+
+
+async def ending(items: AsyncIterator[T]) -> AsyncIterator[T]:
+    """Yield the items, and fail where they do not end."""
+    count = 0
+    async for item in items:
+        count += 1
+        assert count < ENDLESS, f"{items!r} does not end; item {count} is {item}"
+        yield item
 
 
 async def collect(items: AsyncIterator[T]) -> list[T]:
     """Read to the end."""
-    collected: list[T] = []
-    async for item in items:
-        collected.append(item)
-        assert len(collected) < ENDLESS, "the reading does not end"
-    return collected
+    return [item async for item in ending(items)]
+
+
+async def ids_in(streams: AsyncIterator[StreamInfo]) -> list[str]:
+    """List streams to the end, and return their ids."""
+    return [info.stream_id async for info in ending(streams)]
 
 
 async def stream_of(store: EventStore, stream_id: str) -> list[RecordedEvent]:

@@ -11,7 +11,15 @@ import pytest
 from eventstore import ANY, NO_STREAM, Capability, EventStore, Filter, RecordedEvent, StreamWrite, WrongExpectedVersion
 from eventstore_conformance.chapter import Chapter, MakeStore, in_a_transaction
 from eventstore_conformance.making import some_events
-from eventstore_conformance.observing import collect, in_log_order, is_growing, let_others_run, log_of, positions
+from eventstore_conformance.observing import (
+    collect,
+    ending,
+    in_log_order,
+    is_growing,
+    let_others_run,
+    log_of,
+    positions,
+)
 from eventstore_conformance.outcomes import NotClaimed
 
 
@@ -43,7 +51,7 @@ class Ordering(Chapter):
         for n in range(40):
             await store.append(f"s-{n * n % 5}", some_events(n % 3 + 1), expected_version=ANY)
         log = await log_of(store)
-        async for info in store.list_streams():
+        async for info in ending(store.list_streams()):
             in_log = [event for event in log if event.stream_id == info.stream_id]
             assert in_log == await collect(store.read_stream(info.stream_id))
 
@@ -148,7 +156,7 @@ class Ordering(Chapter):
         prefixes: list[list[RecordedEvent]] = []
         while not appenders.done():
             head = await second.head()
-            prefixes.append([event async for event in second.read_all() if event.global_position <= head])
+            prefixes.append([event async for event in ending(second.read_all()) if event.global_position <= head])
             await let_others_run()
         await appenders
         log = await log_of(second)
@@ -199,7 +207,7 @@ async def follow_while_appending(
     finished = False
     while not finished:
         finished = appenders.done()
-        async for event in reading.read_all(after=bookmark, filter=filter):
+        async for event in ending(reading.read_all(after=bookmark, filter=filter)):
             seen.append(event)
             bookmark = event.global_position
         await let_others_run()

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -44,9 +44,8 @@ from eventstore import (
 from eventstore_conformance.chapter import Chapter, MakeStore
 from eventstore_conformance.effort import EFFORT
 from eventstore_conformance.model import Model, Refused
-from eventstore_conformance.observing import collect, in_log_order, is_growing, positions
-
-T = TypeVar("T")
+from eventstore_conformance.observing import collect, ending, in_log_order, is_growing, positions
+from eventstore_conformance.patience import bounds_itself, in_time
 
 STREAMS = st.sampled_from(["a", "a-1", "A-1", "b%-1"])
 CHECKPOINTS = st.sampled_from(["reader", "Reader"])
@@ -79,10 +78,10 @@ class RecordingModel(Model):
 class StoreMachine(RuleBasedStateMachine):
     """One example: some calls on streams of a namespace of its own, in transactions or not."""
 
-    def __init__(self, store: EventStore, runner: asyncio.Runner) -> None:
+    def __init__(self, store: EventStore, run: Callable[[Awaitable[Any]], Any]) -> None:
         super().__init__()
         self.store = store
-        self.run = runner.run
+        self.run = run
         self.namespace = uuid4().hex
         self.start = self.run(store.head())
         self.model = RecordingModel()
@@ -241,7 +240,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     async def erase_streams(self) -> None:
         """Erase what this example wrote."""
-        async for info in self.store.list_streams(prefix=self.namespace):
+        async for info in ending(self.store.list_streams(prefix=self.namespace)):
             with suppress(EventStoreError):
                 await self.store.delete_stream(info.stream_id, expected_version=ANY, erase=True)
 
@@ -257,7 +256,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     async def compare(self, session: EventStore | StoreTransaction, model: RecordingModel) -> None:
         """Compare what a session sees with a model."""
-        listed = [info async for info in session.list_streams(prefix=self.namespace, include_deleted=True)]
+        listed = await collect(session.list_streams(prefix=self.namespace, include_deleted=True))
         assert listed == [model.info(stream_id) for stream_id in sorted(model.streams)]
         for stream_id, stream in model.streams.items():
             assert await session.stream_info(stream_id) == model.info(stream_id)
@@ -319,10 +318,10 @@ class StoreMachine(RuleBasedStateMachine):
         wanted = result_or_refusal(on_model)
         if isinstance(wanted, Refused):
             with pytest.raises(EventStoreError) as refusal:
-                self.run(awaited(on_store()))
+                self.run(on_store())
             assert facts_of(refusal.value) == (wanted.error, wanted.facts)
             return None
-        result = self.run(awaited(on_store()))
+        result = self.run(on_store())
         if isinstance(wanted, int):
             assert result == wanted
         return wanted, result
@@ -334,11 +333,6 @@ def result_or_refusal(call: Callable[[], Any]) -> Any:
         return call()
     except Refused as refused:
         return refused
-
-
-async def awaited(call: Awaitable[T]) -> T:
-    """Return what a call returns, as a coroutine."""
-    return await call
 
 
 def expected(version: int, expectation: Any) -> ExpectedVersion:
@@ -375,18 +369,23 @@ def facts_of(error: EventStoreError) -> tuple[str, object]:
 class Stateful(Chapter):
     """Any sequence of calls."""
 
+    @bounds_itself
     async def test_any_sequence_of_calls_does_what_the_model_does(self, make_store: MakeStore) -> None:
         """STATE-01: Whatever is called in whatever order, in transactions or not, the store is what the model says."""
 
         def drive() -> None:
             with asyncio.Runner() as runner:
+
+                def run(call: Awaitable[Any]) -> Any:
+                    return runner.run(in_time(call, "one call of the machine", self.time_limit))
+
                 store = make_store()
-                runner.run(store.open())
+                run(store.open())
                 try:
-                    machine: Any = seed(EFFORT.seed_of("STATE-01"))(partial(StoreMachine, store, runner))
+                    machine: Any = seed(EFFORT.seed_of("STATE-01"))(partial(StoreMachine, store, run))
                     run_state_machine_as_test(machine, settings=machine_settings)
                 finally:
-                    runner.run(store.close())
+                    run(store.close())
 
         # The machine is not asynchronous: it has a thread, and a loop, of its own.
         await asyncio.to_thread(drive)
