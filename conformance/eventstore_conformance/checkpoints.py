@@ -9,7 +9,7 @@ import pytest
 from eventstore import CheckpointConflict, EventStore, InvalidArgument
 from eventstore_conformance.chapter import Chapter
 from eventstore_conformance.making import BAD_COUNTS, BAD_NAMES, LOOKALIKES, PECULIAR_NAMES, some_events
-from eventstore_conformance.observing import nothing_written, outcomes_of
+from eventstore_conformance.observing import collect, nothing_written, outcomes_of
 
 
 class Checkpoints(Chapter):
@@ -32,7 +32,7 @@ class Checkpoints(Chapter):
         recorded = await store.append("cart-1", some_events(4), expected_version=0)
         await store.save_checkpoint("reader", recorded[1].global_position, expected=0)
         position = await store.load_checkpoint("reader")
-        assert [event async for event in store.read_all(after=position)] == recorded[2:]
+        assert await collect(store.read_all(after=position)) == recorded[2:]
 
     async def test_a_checkpoint_may_stay_where_it_is(self, store: EventStore) -> None:
         """CHECKPOINT-04: Saving the position that is there already is no conflict."""

@@ -9,7 +9,7 @@ import pytest
 from eventstore import ANY, NO_STREAM, EventStore, InvalidArgument, StreamInfo
 from eventstore_conformance.chapter import Chapter
 from eventstore_conformance.making import BAD_COUNTS, BAD_NAMES, some_events
-from eventstore_conformance.observing import collect, streams_of
+from eventstore_conformance.observing import collect, ids_in, streams_of
 
 # In an order that neither a locale nor UTF-16 would give them.
 STREAM_IDS = ["B-1", "Z", "a", "a-1", "a-10", "a-2", "a.1", "a_1", "ab-1", "b%-1", "b_-1", "ba-1", "é-1", "ﬀ-1", "😀-1"]
@@ -27,7 +27,7 @@ class Listing(Chapter):
     async def test_streams_are_listed_in_the_byte_order_of_their_ids(self, small_pages_store: EventStore) -> None:
         """LIST-01: All streams are listed once, in the byte order of UTF-8, over however many pages."""
         await fill(small_pages_store)
-        assert [info.stream_id async for info in small_pages_store.list_streams()] == STREAM_IDS
+        assert await ids_in(small_pages_store.list_streams()) == STREAM_IDS
 
     async def test_an_empty_store_has_no_streams(self, store: EventStore) -> None:
         """LIST-02: An empty store lists nothing."""
@@ -37,28 +37,28 @@ class Listing(Chapter):
         """LIST-03: `stream_type` is compared whole."""
         await fill(small_pages_store)
         for stream_type in ["a", "ab", "b%", "b_", "é", "Z", "A", "a-1", "none", "😀"]:
-            listed = [info.stream_id async for info in small_pages_store.list_streams(stream_type=stream_type)]
+            listed = await ids_in(small_pages_store.list_streams(stream_type=stream_type))
             assert listed == [stream_id for stream_id in STREAM_IDS if stream_id.partition("-")[0] == stream_type]
 
     async def test_streams_with_a_prefix(self, small_pages_store: EventStore) -> None:
         """LIST-04: `prefix` is plain text: `%` and `_` stand for themselves."""
         await fill(small_pages_store)
         for prefix in ["a", "a-", "a-1", "b%", "b_", "%", "_", "A", "é", "\u00e9-", "😀", "none"]:
-            listed = [info.stream_id async for info in small_pages_store.list_streams(prefix=prefix)]
+            listed = await ids_in(small_pages_store.list_streams(prefix=prefix))
             assert listed == [stream_id for stream_id in STREAM_IDS if stream_id.startswith(prefix)]
 
     async def test_streams_after_an_id(self, small_pages_store: EventStore) -> None:
         """LIST-05: `after` is exclusive, and need not be the id of a stream."""
         await fill(small_pages_store)
         for after in ["A", "Z", "a-1", "a-1x", "c", "ﬀ-1", "😀-1", "\U0010ffff"]:
-            listed = [info.stream_id async for info in small_pages_store.list_streams(after=after)]
+            listed = await ids_in(small_pages_store.list_streams(after=after))
             assert listed == [stream_id for stream_id in STREAM_IDS if stream_id > after]
 
     async def test_a_limit_bounds_the_number_of_streams(self, small_pages_store: EventStore) -> None:
         """LIST-06: At most `limit` streams are listed."""
         await fill(small_pages_store)
         for limit in [0, 1, 2, 3, 4, 6, 14, 15, 16, 99]:
-            listed = [info.stream_id async for info in small_pages_store.list_streams(limit=limit)]
+            listed = await ids_in(small_pages_store.list_streams(limit=limit))
             assert listed == STREAM_IDS[:limit]
 
     async def test_all_conditions_on_streams_hold_together(self, small_pages_store: EventStore) -> None:
@@ -77,7 +77,7 @@ class Listing(Chapter):
                         and stream_id.startswith(prefix)
                         and stream_id > after
                     ]
-                    assert [info.stream_id async for info in listed] == expected[:2]
+                    assert await ids_in(listed) == expected[:2]
 
     async def test_deleted_streams_are_listed_when_asked_for(self, small_pages_store: EventStore) -> None:
         """LIST-08: Deleted streams are left out, in whole pages too, unless `include_deleted` is true."""
@@ -88,8 +88,8 @@ class Listing(Chapter):
             await store.delete_stream(stream_id, expected_version=ANY, erase=stream_id == "a")
         await store.delete_stream("never-used", expected_version=ANY)
         kept = [stream_id for stream_id in STREAM_IDS if stream_id not in deleted]
-        assert [info.stream_id async for info in store.list_streams()] == kept
-        assert [info.stream_id async for info in store.list_streams(limit=3)] == kept[:3]
+        assert await ids_in(store.list_streams()) == kept
+        assert await ids_in(store.list_streams(limit=3)) == kept[:3]
         every = await collect(store.list_streams(include_deleted=True))
         assert [info.stream_id for info in every] == sorted([*STREAM_IDS, "never-used"])
         assert [info.stream_id for info in every if info.deleted] == sorted([*deleted, "never-used"])

@@ -10,7 +10,7 @@ from eventstore import ANY, NO_STREAM, EventStore, Filter
 from eventstore_conformance.chapter import Chapter
 from eventstore_conformance.data import many_examples
 from eventstore_conformance.making import LOOKALIKES, PECULIAR_NAMES, an_event, fresh, some_events
-from eventstore_conformance.observing import collect, stream_of, streams_of
+from eventstore_conformance.observing import collect, ids_in, stream_of, streams_of
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200)
 
@@ -44,7 +44,7 @@ class Names(Chapter):
             expected = [name for name in PECULIAR_NAMES if name.startswith(prefix)]
             found = await collect(store.read_all(filter=Filter(stream_id_prefix=prefix)))
             assert [event.stream_id for event in found] == expected
-            assert [info.stream_id async for info in store.list_streams(prefix=prefix)] == sorted(expected)
+            assert await ids_in(store.list_streams(prefix=prefix)) == sorted(expected)
 
     @pytest.mark.parametrize(("one", "other"), LOOKALIKES, ids=ascii)
     async def test_names_that_look_alike_are_kept_apart(self, store: EventStore, one: str, other: str) -> None:
@@ -65,7 +65,7 @@ class Names(Chapter):
         await store.append(stream_id, [an_event(name)], expected_version=ANY)
         (read,) = await stream_of(store, stream_id)
         assert (read.stream_id, read.event_type) == (stream_id, name)
-        assert [info.stream_id async for info in store.list_streams(prefix=stream_id)] == [stream_id]
+        assert await ids_in(store.list_streams(prefix=stream_id)) == [stream_id]
 
     @pytest.mark.parametrize(
         ("stream_id", "stream_type"),

@@ -9,7 +9,7 @@ import pytest
 from eventstore import ANY, NO_STREAM, EventStore, InvalidArgument
 from eventstore_conformance.chapter import Chapter
 from eventstore_conformance.making import BAD_COUNTS, BAD_NAMES, some_events
-from eventstore_conformance.observing import collect, is_growing, log_of, positions, stream_of, versions
+from eventstore_conformance.observing import collect, ending, is_growing, log_of, positions, stream_of, versions
 
 # The limits matter around the page size of `small_pages_store`, which is 3.
 LIMITS = [0, 1, 2, 3, 4, 6, 7, 9, 10, 11, 100]
@@ -74,7 +74,7 @@ class ReadStream(Chapter):
         store = small_pages_store
         await store.append("read-1", some_events(4), expected_version=NO_STREAM)
         seen: list[int] = []
-        async for event in store.read_stream("read-1"):
+        async for event in ending(store.read_stream("read-1")):
             seen.append(event.version)
             if event.version < 12:
                 await store.append("read-1", some_events(2), expected_version=ANY)
@@ -86,7 +86,7 @@ class ReadStream(Chapter):
         store = small_pages_store
         await store.append("read-1", some_events(10), expected_version=NO_STREAM)
         seen: list[int] = []
-        async for event in store.read_stream("read-1", backward=True):
+        async for event in ending(store.read_stream("read-1", backward=True)):
             seen.append(event.version)
             await store.append("read-1", some_events(1), expected_version=ANY)
         assert seen == list(range(10, 0, -1))
@@ -96,7 +96,7 @@ class ReadStream(Chapter):
         store = small_pages_store
         await store.append("read-1", some_events(12), expected_version=NO_STREAM)
         seen: list[int] = []
-        async for event in store.read_stream("read-1"):
+        async for event in ending(store.read_stream("read-1")):
             seen.append(event.version)
             if event.version == 2:
                 await store.truncate_stream("read-1", 8)
@@ -231,7 +231,7 @@ class ReadAll(Chapter):
         await fill(store, 8, "a-1")
         before = await log_of(store)
         seen = []
-        async for event in store.read_all():
+        async for event in ending(store.read_all()):
             seen.append(event)
             if len(seen) < 20:
                 await store.append("b-1", some_events(1), expected_version=ANY)

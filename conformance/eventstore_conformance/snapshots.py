@@ -29,7 +29,7 @@ from eventstore_conformance.making import (
     object_of_size,
     some_events,
 )
-from eventstore_conformance.observing import nothing_written, same_json, stream_of
+from eventstore_conformance.observing import collect, nothing_written, same_json, stream_of
 
 
 async def load(store: EventStore, stream_id: str) -> Snapshot:
@@ -219,5 +219,5 @@ class Snapshots(Chapter):
         await store.save_snapshot("cart-1", 3, {})
         await store.append("cart-1", some_events(1), expected_version=ANY)
         snapshot = await load(store, "cart-1")
-        rest = [event async for event in store.read_stream("cart-1", from_version=snapshot.version + 1)]
+        rest = await collect(store.read_stream("cart-1", from_version=snapshot.version + 1))
         assert rest == (await stream_of(store, "cart-1"))[3:]

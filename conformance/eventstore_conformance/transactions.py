@@ -23,6 +23,7 @@ from eventstore_conformance.chapter import Chapter, in_a_transaction
 from eventstore_conformance.making import an_event, some_events
 from eventstore_conformance.observing import (
     collect,
+    ids_in,
     let_others_run,
     log_of,
     nothing_written,
@@ -149,7 +150,7 @@ class Transactions(Chapter):
             assert await collect(tx.read_stream("old-1", backward=True, limit=1)) == new[1:]
             assert await tx.stream_version("old-1") == 4
             await tx.append("new-1", some_events(1), expected_version=NO_STREAM)
-            assert [info.stream_id async for info in tx.list_streams()] == ["new-1", "old-1"]
+            assert await ids_in(tx.list_streams()) == ["new-1", "old-1"]
             await tx.save_snapshot("old-1", 4, {"state": 4})
             snapshot = await tx.load_snapshot("old-1")
             assert snapshot is not None
