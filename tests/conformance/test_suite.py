@@ -18,6 +18,8 @@ TESTS: list[Callable[..., Any]] = [
     member for chapter in CHAPTERS for name, member in vars(chapter).items() if name.startswith("test_")
 ]
 IDS = [(test.__doc__ or "").partition(":")[0] for test in TESTS]
+# Nobody else is given the id of a clause that is no more: these three were about `Filter`, and never saw a store.
+RETIRED = {"FILTER-11", "FILTER-12", "FILTER-13"}
 MODULES = sorted(Path(next(iter(eventstore_conformance.__path__))).glob("*.py"))
 
 
@@ -30,9 +32,15 @@ def test_no_id_is_used_twice() -> None:
     assert [test_id for test_id, count in Counter(IDS).items() if count > 1] == []
 
 
+def test_a_retired_id_stays_retired() -> None:
+    assert RETIRED.isdisjoint(IDS)
+
+
 def test_the_ids_of_a_chapter_are_numbered_without_a_gap() -> None:
-    for chapter, ids in {test_id[:-3]: [i for i in IDS if i[:-3] == test_id[:-3]] for test_id in IDS}.items():
-        assert ids == [f"{chapter}-{number:02}" for number in range(1, len(ids) + 1)]
+    for chapter in {test_id[:-3] for test_id in IDS}:
+        ids = [test_id for test_id in IDS if test_id[:-3] == chapter]
+        numbered = [f"{chapter}-{number:02}" for number in range(1, int(ids[-1][-2:]) + 1)]
+        assert ids == [test_id for test_id in numbered if test_id not in RETIRED]
 
 
 def test_no_test_hides_another_of_the_same_name() -> None:
