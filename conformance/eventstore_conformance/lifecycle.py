@@ -30,9 +30,9 @@ class Truncate(Chapter):
     @pytest.mark.parametrize("before", [1, 2, 5, 6, 7, 1_000, 2**63 - 1])
     async def test_the_events_below_are_removed(self, store: EventStore, before: int) -> None:
         """TRUNCATE-01: Events below the version are gone from the stream and from the log; their number is returned."""
-        await store.append("other-1", some_events(2), expected_version=NO_STREAM)
+        await store.append("cart-10", some_events(2), expected_version=NO_STREAM)
         recorded = await store.append("cart-1", some_events(5), expected_version=NO_STREAM)
-        other = await store.append("other-1", some_events(2), expected_version=2)
+        other = await store.append("cart-10", some_events(2), expected_version=2)
         left = recorded[before - 1 :]
         assert await store.truncate_stream("cart-1", before) == 5 - len(left)
         assert await stream_of(store, "cart-1") == left
@@ -221,9 +221,9 @@ class Delete(Chapter):
 
     async def test_an_erased_streams_events_are_gone_for_good(self, store: EventStore) -> None:
         """DELETE-09: With `erase` the events are gone from the log; all others stay as they are."""
-        one = await store.append("other-1", some_events(1), expected_version=NO_STREAM)
+        one = await store.append("cart-10", some_events(1), expected_version=NO_STREAM)
         await store.append("cart-1", some_events(3), expected_version=NO_STREAM)
-        two = await store.append("other-1", some_events(1), expected_version=1)
+        two = await store.append("cart-10", some_events(1), expected_version=1)
         await store.delete_stream("cart-1", expected_version=3, erase=True)
         assert await log_of(store) == [*one, *two]
         assert await collect(store.read_all(backward=True)) == [*two, *one]

@@ -70,6 +70,7 @@ PECULIAR_NAMES: Final = (
 """Names that are names like any other."""
 
 LOOKALIKES: Final = (
+    ("pair-1", "pair-2"),
     ("Case", "case"),
     ("İ", "i"),
     ("straße", "strasse"),

@@ -88,6 +88,7 @@ class ReadStream(Chapter):
         seen: list[int] = []
         async for event in ending(store.read_stream("read-1", backward=True)):
             seen.append(event.version)
+            assert len(seen) <= 10, "the reading does not end"
             await store.append("read-1", some_events(1), expected_version=ANY)
         assert seen == list(range(10, 0, -1))
 
