@@ -33,7 +33,7 @@ OBJECTS = st.dictionaries(TEXT, VALUES, max_size=6)
 
 # The suite is one test function in many classes, and the examples of a test share its store.
 many_examples = settings(
-    max_examples=EFFORT.examples(100, thorough=2_000),
+    max_examples=EFFORT.examples(50, thorough=2_000),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[
