@@ -229,6 +229,7 @@ class Concurrency(Chapter):
             for reader in readers:
                 reader.cancel()
             await asyncio.wait(readers)
+            assert all(reader.cancelled() or reader.result() == recorded for reader in readers)
         assert await stream_of(store, "read-1") == recorded
         await store.append("read-1", some_events(1), expected_version=20)
 
