@@ -1,11 +1,13 @@
 """Chapter Transactions, continued: SQL of one's own beside the events, where the backend claims `SQL_TRANSACTIONS`.
 
-The statements are such as every SQL database and driver takes, and tell by failing whether a table is there.
+The statements are such as every SQL database and driver takes, and tell by failing what is there: a key is taken once.
+Tables are made and dropped by themselves, since that ends a transaction on some engines.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
 import pytest
@@ -22,6 +24,23 @@ async def bind_nothing(store: EventStore) -> None:
     store.bind(object())
 
 
+async def run(store: EventStore, statement: str) -> None:
+    """Run one statement in a transaction of its own."""
+    async with store.transaction() as tx:
+        await tx.connection.execute(statement)
+
+
+@asynccontextmanager
+async def a_key(store: EventStore) -> AsyncIterator[str]:
+    """Provide a statement that takes a key in a table of its own, and fails where it is taken."""
+    table = f"conformance_{uuid4().hex}"
+    await run(store, f"CREATE TABLE {table} (id INTEGER PRIMARY KEY)")
+    try:
+        yield f"INSERT INTO {table} VALUES (1)"  # noqa: S608 - our own name
+    finally:
+        await run(store, f"DROP TABLE {table}")
+
+
 in_an_sql_transaction = where_claimed(Capability.SQL_TRANSACTIONS, bind_nothing)
 
 
@@ -31,27 +50,25 @@ class SqlTransactions(Chapter):
     @in_an_sql_transaction
     async def test_sql_of_ones_own_commits_with_the_events(self, store: EventStore) -> None:
         """SQL-01: SQL run on `tx.connection` is committed with the transaction's appends."""
-        table = f"conformance_{uuid4().hex}"
-        async with store.transaction() as tx:
-            await tx.append("new-1", some_events(1), expected_version=NO_STREAM)
-            await tx.connection.execute(f"CREATE TABLE {table} (text VARCHAR(20))")
-        async with store.transaction() as tx:
-            await tx.connection.execute(f"DROP TABLE {table}")  # fails if it is not there
+        async with a_key(store) as take_key:
+            async with store.transaction() as tx:
+                await tx.append("new-1", some_events(1), expected_version=NO_STREAM)
+                await tx.connection.execute(take_key)
+            with pytest.raises(Exception):  # noqa: B017, PT011 - the driver's own: it is taken
+                await run(store, take_key)
         assert await store.stream_version("new-1") == 1
 
     @in_an_sql_transaction
     async def test_sql_of_ones_own_rolls_back_with_the_events(self, store: EventStore) -> None:
         """SQL-02: SQL run on `tx.connection` is rolled back with the transaction's appends."""
-        table = f"conformance_{uuid4().hex}"
-        async with nothing_written(store):
-            with suppress(Undo):
-                async with store.transaction() as tx:
-                    await tx.append("new-1", some_events(1), expected_version=NO_STREAM)
-                    await tx.connection.execute(f"CREATE TABLE {table} (text VARCHAR(20))")
-                    raise Undo
-        async with store.transaction() as tx:
-            await tx.connection.execute(f"CREATE TABLE {table} (text VARCHAR(20))")  # fails if it is there
-            await tx.connection.execute(f"DROP TABLE {table}")
+        async with a_key(store) as take_key:
+            async with nothing_written(store):
+                with suppress(Undo):
+                    async with store.transaction() as tx:
+                        await tx.append("new-1", some_events(1), expected_version=NO_STREAM)
+                        await tx.connection.execute(take_key)
+                        raise Undo
+            await run(store, take_key)  # fails if it is taken
 
     @in_an_sql_transaction
     async def test_bound_calls_join_the_transaction_of_the_connection(self, store: EventStore) -> None:
