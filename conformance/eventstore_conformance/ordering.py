@@ -61,7 +61,7 @@ class Ordering(Chapter):
         """ORDER-02: An append that begins after another has returned gets higher positions, whatever the streams."""
         last = 0
         for n in range(20):
-            recorded = await store.append(f"s-{20 - n}", some_events(2), expected_version=NO_STREAM)
+            recorded = await store.append(f"s-{(20 - n) % 7}", some_events(2), expected_version=ANY)
             assert is_growing([last, *positions(recorded)])
             last = recorded[-1].global_position
 
