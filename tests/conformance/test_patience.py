@@ -15,7 +15,8 @@ from eventstore_conformance.patience import WentOnForEver, in_time, opened
 from eventstore_conformance.stateful import Stateful
 from eventstore_memory import MemoryBackend
 
-pytestmark = pytest.mark.asyncio
+# A loop that is interrupted may just have made a coroutine.
+pytestmark = [pytest.mark.asyncio, pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")]
 
 
 class Stuck(MemoryBackend):
