@@ -16,7 +16,7 @@ nox.options.sessions = ["lint", "types", "build", "conformance", "tests"]
 
 SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
 TWO_AT_A_TIME = ("--numprocesses=2", "--quiet")
-SUITES = [f"tests/conformance/test_{engine}.py" for engine in ("memory", "sqlite", "sqlite_in_memory", "postgres")]
+SUITES = [f"tests/conformance/test_{engine}.py" for engine in ("memory", "sqlite", "postgres")]
 SERVERS = """
 from tests.postgres_server import default_binaries, find_servers
 by_version = {server.version: server.bin for server in find_servers() if server != default_binaries()}
@@ -79,6 +79,13 @@ def conformance(session: nox.Session) -> None:
             "pytest", "tests/conformance/test_postgres.py", "tests/postgres", *TWO_AT_A_TIME,
             env={"EVENTSTORE_TEST_POSTGRES_BIN": folder},
         )  # fmt: skip
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """The whole suite on every mutant, twenty minutes, and the page docs/mutants.md; `-- NAME...` runs those named."""
+    sync(session, "test")
+    session.run("python", "-m", "tests.conformance.mutants.page", *session.posargs)
 
 
 @nox.session

@@ -98,6 +98,7 @@ class Checkpoints(Chapter):
         await store.append("cart-1", some_events(2), expected_version=0)
         async with nothing_written(store):
             await store.save_checkpoint("cart-1", 5, expected=0)
+            await store.save_checkpoint("cart-2", 5, expected=0)
         await store.delete_stream("cart-1", expected_version=2, erase=True)
         assert await store.load_checkpoint("cart-1") == 5
 

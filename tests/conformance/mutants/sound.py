@@ -1,0 +1,72 @@
+"""What mutants are built on: sound stores, and the parts that several mutants change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from eventstore import Capability, ExpectedVersion
+from eventstore.backend import EncodedEvent, StreamAppend, Transaction
+from eventstore_memory import MemoryBackend
+from eventstore_memory.state import State, utc_now
+
+
+class CarelessState(State):
+    """A state whose copies, made for transactions, are of its own kind."""
+
+    def copy(self) -> State:
+        copy = super().copy()
+        copy.__class__ = type(self)
+        return copy
+
+
+class Database:
+    """What the stores of one test share."""
+
+    def __init__(self) -> None:
+        self.state = State(utc_now)
+        self.writing = asyncio.Lock()
+
+
+class SharedMemory(MemoryBackend):
+    """Stores on one database: sound, durable and shared as long as the process lives."""
+
+    capabilities = frozenset({Capability.DURABLE, Capability.SHARED, Capability.TRANSACTIONS})
+
+    def __init__(self, database: Database) -> None:
+        # The base class would begin with an empty state of its own.
+        self.database = database
+        self._writing = database.writing
+
+    @property
+    def _state(self) -> State:
+        return self.database.state
+
+    @_state.setter
+    def _state(self, state: State) -> None:
+        self.database.state = state
+
+
+SOUND: tuple[type[Any], ...] = (MemoryBackend, SharedMemory, CarelessState)
+
+
+def expecting(transaction: Transaction, expect: Callable[[StreamAppend], ExpectedVersion]) -> Transaction:
+    """Return a transaction with other expectations."""
+    return [msgspec.structs.replace(append, expected_version=expect(append)) for append in transaction]
+
+
+def with_events(transaction: Transaction, change: Callable[[EncodedEvent], EncodedEvent]) -> Transaction:
+    """Return a transaction with other events."""
+    return [msgspec.structs.replace(append, events=tuple(map(change, append.events))) for append in transaction]
+
+
+def walked(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a JSON value with every key and every value in it changed, the innermost first."""
+    if isinstance(value, dict):
+        return change({change(key): walked(item, change) for key, item in value.items()})
+    if isinstance(value, list):
+        return change([walked(item, change) for item in value])
+    return change(value)
