@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from eventstore import ANY, EventStore, ExpectedVersion, NewEvent, RecordedEvent, StoreUnavailable
-from eventstore.backend import Outcome, Transaction
+from eventstore import ANY, EventStore, ExpectedVersion, Filter, NewEvent, RecordedEvent, StoreUnavailable
+from eventstore.backend import Direction, Outcome, Transaction
 from eventstore_memory.backend import MemoryTransaction
 from tests.conformance.mutants.declaring import caught_by
 from tests.conformance.mutants.worlds import BehindALock, InAProcessOfItsOwn, Remote, RemoteBackend, RemoteTransaction
@@ -55,10 +55,12 @@ class TakesALostReplyForARefusal(Remote):
 
 
 class _EndsEarly(EventStore):
-    async def _read_all(self, *arguments: Any) -> AsyncIterator[RecordedEvent]:
+    async def _read_all(
+        self, after: int, before: int | None, filter: Filter | None, limit: int | None, direction: Direction
+    ) -> AsyncIterator[RecordedEvent]:
         self._retry_timeout = 0
         try:
-            async for event in super()._read_all(*arguments):
+            async for event in super()._read_all(after, before, filter, limit, direction):
                 yield event
         except StoreUnavailable:
             return

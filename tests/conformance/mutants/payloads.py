@@ -275,16 +275,17 @@ class LimitsTheSize(Refusing):
 class KeepsThePayloadItWasGiven(EventStore):
     """Keeps the caller's own objects: changing them after the append changes history."""
 
-    given: dict[UUID, Any]
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._given: dict[UUID, Any] = {}
 
     async def append(
         self, stream_id: str, events: Sequence[NewEvent], *, expected_version: ExpectedVersion
     ) -> list[RecordedEvent]:
         recorded = await super().append(stream_id, events, expected_version=expected_version)
-        given = self.__dict__.setdefault("given", {})
         for event in events:
-            given.setdefault(event.event_id, event.data)
-        return [replace(event, data=given[event.event_id]) for event in recorded]
+            self._given.setdefault(event.event_id, event.data)
+        return [replace(event, data=self._given[event.event_id]) for event in recorded]
 
 
 @caught_by("DATA-17")

@@ -85,10 +85,12 @@ class TakesNoEventForNoLimit(EventStore):
     """Reads everything when asked for zero events (`if limit` where `is not None` was meant)."""
 
     def read_stream(self, stream_id: str, **options: Any) -> AsyncIterator[RecordedEvent]:
-        return super().read_stream(stream_id, **options | {"limit": options.get("limit") or None})
+        limit = options.pop("limit", None) or None
+        return super().read_stream(stream_id, limit=limit, **options)
 
     def read_all(self, **options: Any) -> AsyncIterator[RecordedEvent]:
-        return super().read_all(**options | {"limit": options.get("limit") or None})
+        limit = options.pop("limit", None) or None
+        return super().read_all(limit=limit, **options)
 
 
 # --- Bounds and directions -------------------------------------------------------------------------------------------
@@ -190,10 +192,12 @@ class MakesAStreamOfAQuestion(CarelessState):
 class RaisesForAMissingStream(EventStore):
     """Raises for a stream that is not there, where the contract yields nothing."""
 
-    async def _read_forward(self, stream_id: str, *bounds: Any) -> AsyncIterator[RecordedEvent]:
+    async def _read_forward(
+        self, stream_id: str, start: int, last: int | None, limit: int | None
+    ) -> AsyncIterator[RecordedEvent]:
         if await self.stream_info(stream_id) is None:
             raise StreamDeleted(stream_id)
-        async for event in super()._read_forward(stream_id, *bounds):
+        async for event in super()._read_forward(stream_id, start, last, limit):
             yield event
 
 

@@ -13,8 +13,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
-from eventstore import EventStore, StoreUnavailable
-from eventstore.backend import Outcome, Transaction
+from eventstore import EventStore, Filter, StoreUnavailable
+from eventstore.backend import Direction, LogPage, Outcome, Transaction
 from eventstore.operations import Limits
 from eventstore_conformance.hooks import Line, Server
 from eventstore_memory.backend import MemoryTransaction
@@ -100,8 +100,8 @@ class RemoteBackend(SharedMemory):
     async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
         return await self.world.call(super().append, transactions)
 
-    async def read_all(self, *arguments: Any) -> Any:
-        return await self.world.call(super().read_all, *arguments)
+    async def read_all(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
+        return await self.world.call(super().read_all, start, limit, direction, filter)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[MemoryTransaction]:
@@ -146,13 +146,17 @@ class InAFile(World):
 
     @property
     def process_url(self) -> str:
+        """The URL by which another process opens it."""
         return f"sqlite:///{self.path}"
 
 
 class InAProcessOfItsOwn(InAFile):
     """A file, where another process keeps what it writes in a memory of its own."""
 
-    process_url = "memory://"
+    @property
+    def process_url(self) -> str:
+        """A memory of the process's own."""
+        return "memory://"
 
 
 class BehindALock(InAFile):
