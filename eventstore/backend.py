@@ -16,10 +16,13 @@ What goes wrong in the database is raised as one of the errors of `eventstore.er
 `transaction()` passes as it is. Every call is safe to cancel: it then happened wholly or not at all; where threads do
 the work, `eventstore.cancellation.uninterrupted` waits for their end.
 
-What helps: `eventstore.events.decode_json` and `stream_type_of` to make a `RecordedEvent`, `Filter.matches` where the
-engine cannot filter, `eventstore.filters.wanted_ids` to list the streams of a type, `eventstore.urls` for URLs, paths
-and options. A limit is at least 1. A stream id has up to 255 characters, which are up to 1,020 bytes of UTF-8. A stream
-type with a dash is asked for now and then, and matches nothing.
+What helps: `eventstore.events.decode_json(text)` and `stream_type_of(stream_id)` to make a `RecordedEvent`,
+`eventstore.versions.is_met(expected, version)`, `Filter.matches(event)` where the engine cannot filter,
+`eventstore.filters.wanted_ids(stream_type, prefix)` for the ids that `list_streams` is to seek, as `(alone, prefix)`,
+and of `eventstore.urls` `split_query(url, options)` for `(base, given)`, `parse_options(given, {"name": parser})` for
+the values and `path_of(base)` for a `Path`. An engine that keeps its events in memory decodes them for each read: what
+a caller gets is the caller's, to change as well. A limit is at least 1. A stream id has up to 255 characters, which are
+up to 1,020 bytes of UTF-8. A stream type with a dash is asked for now and then, and matches nothing.
 """
 
 from __future__ import annotations
@@ -284,7 +287,12 @@ class Backend(Session, Protocol):
         ...
 
     async def open(self) -> None:
-        """Acquire what is needed, create or upgrade the schema unless switched off, and check that it is sound."""
+        """Acquire what is needed, create or upgrade the schema, and check that it is sound.
+
+        Raises `SchemaTooNew(found, known)` for a schema of a later version of the backend. One that has something to
+        migrate takes the option `migrate`; `migrate=false` leaves the schema alone and raises
+        `SchemaOutdated(found, needed)` where it is missing or older.
+        """
         ...
 
     async def close(self) -> None:
