@@ -29,20 +29,24 @@ from eventstore.events import JsonObject, NewEvent, RecordedEvent, caused_by, ev
 from eventstore.filters import Filter
 from eventstore.registry import open_store
 from eventstore.store import EventStore, StoreTransaction
+from eventstore.subscriptions import END, CaughtUp, FellBehind, Subscription
 from eventstore.versions import ANY, NO_STREAM, STREAM_EXISTS, ExpectedVersion
 from eventstore.writes import StreamWrite
 
 __all__ = [
     "ANY",
+    "END",
     "NO_STREAM",
     "STREAM_EXISTS",
     "Capability",
     "CapabilityNotSupported",
+    "CaughtUp",
     "CheckpointConflict",
     "DuplicateEventId",
     "EventStore",
     "EventStoreError",
     "ExpectedVersion",
+    "FellBehind",
     "Filter",
     "InvalidArgument",
     "InvalidEvent",
@@ -63,6 +67,7 @@ __all__ = [
     "StreamDeleted",
     "StreamInfo",
     "StreamWrite",
+    "Subscription",
     "TransactionConflict",
     "TransactionError",
     "UnknownOption",

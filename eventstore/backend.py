@@ -323,6 +323,15 @@ class Backend(Session, Protocol):
         """Return the last position that a reader may bookmark, 0 before the first append; it never decreases."""
         ...
 
+    async def wait(self, after: int, timeout: float) -> None:
+        """Return when the log may have something above `after` to be read, at the latest after `timeout` seconds.
+
+        At once where it has, and soon after `close`. Whatever commits, on this store or elsewhere, wakes those who
+        wait: by a push where the engine has one, and by a poll beneath it. It may return for nothing, so that it is
+        enough to sleep for a moment; `eventstore.watching.Watch` does it with one look for everybody who waits.
+        """
+        ...
+
     def transaction(self) -> AbstractAsyncContextManager[SessionInTransaction]:
         """Run a transaction: commit on a clean exit, roll back on an exception. Needs `TRANSACTIONS`."""
         ...

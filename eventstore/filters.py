@@ -76,6 +76,12 @@ def wanted_ids(stream_type: str | None, prefix: str | None) -> WantedIds:
     )
 
 
+def check_filter(filter: object) -> None:
+    """Refuse with `InvalidArgument` what is neither a `Filter` nor None."""
+    if filter is not None and not isinstance(filter, Filter):
+        raise InvalidArgument("filter", filter, "give a Filter")
+
+
 def _checked_names(field: str, names: object) -> tuple[str, ...] | None:
     if names is None:
         return None

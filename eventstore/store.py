@@ -10,13 +10,14 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
-from eventstore.arguments import check_integer, check_optional_integer
+from eventstore.arguments import check_integer, check_name, check_optional_integer
 from eventstore.backend import Backend, Capability, Direction, LogPage, Session, SessionInTransaction
 from eventstore.errors import CapabilityNotSupported, InvalidArgument, StoreNotOpen, StoreUnavailable, TransactionError
 from eventstore.events import RecordedEvent
-from eventstore.filters import Filter
+from eventstore.filters import Filter, check_filter
 from eventstore.operations import Limits, Operations
 from eventstore.retries import call_again
+from eventstore.subscriptions import END, LONGEST_WAIT, LogEnd, Page, Source, Subscription
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -117,8 +118,7 @@ class EventStore(Operations):
         check_integer("after", after, 0)
         check_optional_integer("before", before, 0)
         check_optional_integer("limit", limit, 0)
-        if filter is not None and not isinstance(filter, Filter):
-            raise InvalidArgument("filter", filter, "give a Filter")
+        check_filter(filter)
         direction = Direction.BACKWARD if backward else Direction.FORWARD
         return self._read_all(after, before, filter, limit, direction)
 
@@ -147,6 +147,64 @@ class EventStore(Operations):
         """Return the last position that a reader may bookmark; 0 before the first append. It never decreases."""
         self._check_open()
         return await self._repeatable(self._backend.head)
+
+    # --- Subscriptions -------------------------------------------------------------------------------------------
+
+    def subscribe(self, *, after: int | LogEnd = 0, filter: Filter | None = None) -> Subscription:
+        """Follow the log: an async iterator over every event above `after` that the filter lets through, for ever.
+
+            async for event in store.subscribe(after=bookmark, filter=Filter(stream_types=["order"])):
+                ...
+
+        It reads in pages what is there, and then gets what is appended, whoever appends it, as soon as it is settled.
+        `after=END` begins where the log ends when the first event is asked for. Leaving the loop is enough to end it.
+        Iterating raises `StoreUnavailable` when the database stays out of reach, and `StoreNotOpen` once the store is
+        closed. Raises `InvalidArgument` at once.
+        """
+        check_filter(filter)
+        if after is not END:
+            check_integer("after", after, 0)
+        size = self._limits.page_size
+
+        async def begin() -> int:
+            return await self.head() if isinstance(after, LogEnd) else after
+
+        async def read(start: int) -> Page:
+            page = await self._log_page(start, size, Direction.FORWARD, filter)
+            return Page(page.events, page.looked_to, page.at_end, len(page.events) == size)
+
+        return Subscription(Source(begin, read, self._wait))
+
+    def subscribe_stream(self, stream_id: str, *, from_version: int | LogEnd = 1) -> Subscription:
+        """Follow a stream, which may not exist yet: an async iterator over its events from a version on, for ever.
+
+        As `subscribe` does; `from_version=END` begins after the last event. Iterating raises `StreamDeleted` when the
+        stream is deleted.
+        """
+        check_name("stream_id", stream_id)
+        if from_version is not END:
+            check_integer("from_version", from_version, 1)
+        size = self._limits.page_size
+
+        async def begin() -> int:
+            return await self.stream_version(stream_id) + 1 if isinstance(from_version, LogEnd) else from_version
+
+        async def read(start: int) -> Page:
+            events = await self._stream_page(stream_id, start, size, Direction.FORWARD)
+            is_full = len(events) == size
+            return Page(events, events[-1].version + 1 if events else start, not is_full, is_full)
+
+        async def wait(start: int) -> None:
+            head = await self.head()
+            # What was appended since the last page is below the head by now.
+            if not await self._stream_page(stream_id, start, 1, Direction.FORWARD):
+                await self._wait(head)
+
+        return Subscription(Source(begin, read, wait))
+
+    async def _wait(self, after: int) -> None:
+        self._check_open()
+        await self._repeatable(self._backend.wait, after, LONGEST_WAIT)
 
     # --- Transactions --------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._cut_at_reply = 0
         self._cut_at_request = 0
+        self._writers: set[asyncio.StreamWriter] = set()
         self.cuts = 0
 
     async def __aenter__(self) -> Self:
@@ -39,9 +40,17 @@ class Proxy:
         """Cut the connection when the client sends its next requests, before they are forwarded."""
         self._cut_at_request = times
 
+    def cut(self) -> None:
+        """Cut all connections there are; new ones are let through."""
+        self.cuts += 1
+        for writer in self._writers:
+            writer.close()
+        self._writers.clear()
+
     async def _serve(self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         writers = (client_writer, server_writer)
+        self._writers.update(writers)
         for reader, writer, is_reply in (
             (client_reader, server_writer, False),
             (server_reader, client_writer, True),
@@ -68,6 +77,7 @@ class Proxy:
         except OSError:
             pass
         finally:
+            self._writers.difference_update(writers)
             for each in writers:
                 with suppress(OSError, RuntimeError):
                     each.close()

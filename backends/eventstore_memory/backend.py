@@ -22,6 +22,7 @@ from eventstore.errors import CapabilityNotSupported
 from eventstore.events import RecordedEvent
 from eventstore.filters import Filter
 from eventstore.versions import ExpectedVersion
+from eventstore.watching import Look, Watch
 from eventstore_memory.state import Clock, State, utc_now
 
 
@@ -110,12 +111,14 @@ class MemoryBackend(MemorySession):
     def __init__(self, clock: Clock = utc_now) -> None:
         """`clock` returns the time in UTC that events and snapshots get; pass one of your own for tests that repeat."""
         super().__init__(State(clock))
+        self._watch = Watch(self._look)
 
     async def open(self) -> None:
         """Do nothing: there is nothing to acquire."""
 
     async def close(self) -> None:
-        """Do nothing: the memory goes with the store."""
+        """Wake those who wait; the memory goes with the store."""
+        await self._watch.close()
 
     async def migrate(self) -> None:
         """Do nothing: there is no schema on a disk."""
@@ -132,6 +135,19 @@ class MemoryBackend(MemorySession):
         """Return the last position given out in a committed append."""
         return self._state.head
 
+    async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
+        """Store each transaction, or say why not, and wake those who wait."""
+        outcomes = await super().append(transactions)
+        self._watch.nudge()
+        return outcomes
+
+    async def wait(self, after: int, timeout: float) -> None:
+        """Return when there is something after a position: at once when it is appended."""
+        await self._watch.wait(after, timeout)
+
+    async def _look(self) -> Look:
+        return Look(self._state.head)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[MemoryTransaction]:
         """Run a transaction on a copy of the state, which takes the state's place on commit."""
@@ -139,6 +155,7 @@ class MemoryBackend(MemorySession):
             copy = self._state.copy()
             yield MemoryTransaction(copy)
             self._state = copy
+            self._watch.nudge()
 
     def bind(self, connection: Any) -> Never:
         """There are no connections to join."""

@@ -65,4 +65,6 @@ _OPTIONS = {
     "pool_max": count,
     "pool_timeout": seconds,
     "settle_timeout": seconds,
+    "listen": boolean,
+    "poll_interval": seconds,
 }

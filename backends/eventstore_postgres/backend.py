@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -12,12 +12,14 @@ from psycopg import AsyncConnection, AsyncTransaction, IsolationLevel
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
-from eventstore.backend import Capability, Direction, LogPage
+from eventstore.backend import Appended, Capability, Direction, LogPage, Outcome, Transaction
 from eventstore.cancellation import uninterrupted
 from eventstore.errors import InvalidArgument, StoreUnavailable, TransactionError
 from eventstore.filters import Filter
+from eventstore.watching import Look, Watch
 from eventstore_postgres.arrays import register_arrays
 from eventstore_postgres.failures import translated_failures
+from eventstore_postgres.notifications import Notifications
 from eventstore_postgres.queries import Queries
 from eventstore_postgres.schema import found_version, require_current, upgrade
 from eventstore_postgres.session import PostgresSession, PostgresTransaction
@@ -25,6 +27,9 @@ from eventstore_postgres.settled import SettledLog
 
 DEFAULT_CONNECT_TIMEOUT: Final = 5
 _ROLLBACK_TIMEOUT: Final = 5.0
+_LINGER: Final = 1.0
+_FIRST_LOOK: Final = 0.001
+_LAST_LOOK: Final = 0.05
 
 
 class PostgresBackend(PostgresSession):
@@ -44,6 +49,8 @@ class PostgresBackend(PostgresSession):
         pool_max: int = 10,
         pool_timeout: float = 5.0,
         settle_timeout: float = 0.25,
+        listen: bool = True,
+        poll_interval: float = 1.0,
     ) -> None:
         """`conninfo` is what libpq takes; the options are those of the URL, described in docs/postgres.md."""
         super().__init__(Queries(schema))
@@ -51,7 +58,11 @@ class PostgresBackend(PostgresSession):
         self._schema = schema
         self._migrate = migrate
         self._prepare_threshold = 2 if prepare else None
-        self._log = SettledLog(self._queries, settle_timeout)
+        self._log = SettledLog(self._queries, settle_timeout, self._connected)
+        self._notifications = Notifications(conninfo, schema, self._connected)
+        self._watch = Watch(self._look, self._notifications.listen if listen else None, linger=_LINGER)
+        self._poll_interval = poll_interval
+        self._look_again_in = _FIRST_LOOK
         self._keeper: asyncio.Task[None] | None = None
         self._pool = AsyncConnectionPool(
             conninfo,
@@ -79,6 +90,8 @@ class PostgresBackend(PostgresSession):
         await uninterrupted(self._close())
 
     async def _close(self) -> None:
+        await self._watch.close()
+        await self._notifications.close()
         await self._pool.close()
         if self._keeper is not None:
             self._keeper.cancel()
@@ -120,13 +133,35 @@ class PostgresBackend(PostgresSession):
 
     async def read_all(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
         """Return a page of the settled log."""
-        async with self._connected() as connection:
-            return await self._log.read(connection, start, limit, direction, filter)
+        return await self._log.read(start, limit, direction, filter)
 
     async def head(self) -> int:
         """Return the last settled position."""
-        async with self._connected() as connection:
-            return await self._log.head(connection)
+        return await self._log.head()
+
+    async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
+        """Store each transaction, or say why not, and wake those who wait."""
+        outcomes = await super().append(transactions)
+        if any(isinstance(outcome, Appended) for outcome in outcomes):
+            self._committed()
+        return outcomes
+
+    def _committed(self) -> None:
+        self._watch.nudge()
+        self._notifications.tell()
+
+    async def wait(self, after: int, timeout: float) -> None:
+        """Return when there is something settled after a position: when a commit is told, or by a slow poll."""
+        await self._watch.wait(after, timeout)
+
+    async def _look(self) -> Look:
+        head, is_all = await self._log.look()
+        if is_all:
+            self._look_again_in = _FIRST_LOOK
+            return Look(head, self._poll_interval)
+        # Appends are in flight: whoever holds one may be another process, and will not tell if it rolls back.
+        self._look_again_in = min(2 * self._look_again_in, _LAST_LOOK)
+        return Look(head, self._look_again_in)
 
     # --- Transactions --------------------------------------------------------------------------------------------
 
@@ -145,6 +180,7 @@ class PostgresBackend(PostgresSession):
                 await uninterrupted(_roll_back(connection, transaction, reason))
                 raise
             await _commit(connection, transaction)
+            self._committed()
         finally:
             await uninterrupted(self._pool.putconn(connection))
 

@@ -27,8 +27,10 @@ when the server turns out to be another, or to have been started again.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from psycopg import AsyncConnection
 
@@ -45,6 +47,9 @@ _FIRST_WAIT: Final = 0.001
 _LONGEST_WAIT: Final = 0.025
 
 
+Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+
+
 class _Check(NamedTuple):
     """A round of step 3: all up to `top` is settled when every transaction in `awaited` has ended."""
 
@@ -55,46 +60,54 @@ class _Check(NamedTuple):
 class SettledLog:
     """Reads the log of one store; shared by all its readers, so that old holes cost one check, not one each."""
 
-    def __init__(self, queries: Queries, settle_timeout: float) -> None:
-        """`settle_timeout`: how many seconds a read waits at a hole for the appends in flight before it ends there."""
+    def __init__(self, queries: Queries, settle_timeout: float, connected: Connect) -> None:
+        """`settle_timeout`: how many seconds a read waits at a hole for the appends in flight before it ends there.
+
+        `connected` lends a connection; none is kept while a read waits.
+        """
         self._queries = queries
         self._settle_timeout = settle_timeout
+        self._connected = connected
         self._mark = 0
         self._check: _Check | None = None
         self._server_start: datetime | None = None
         # A list of appenders older than the check that it is held against would show them ended before they began.
         self._observing = asyncio.Lock()
+        self._begun = self._done = self._top = 0
 
-    async def read(
-        self, connection: AsyncConnection, start: int | None, limit: int, direction: Direction, filter: Filter | None
-    ) -> LogPage:
+    async def read(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
         """Return a page of the log as `Backend.read_all` describes it."""
-        if connection.info.parameter_status("in_hot_standby") == "on":
-            raise _standby()
         if direction is Direction.BACKWARD:
-            return await self._read_backward(connection, start, limit, filter)
+            return await self._read_backward(start, limit, filter)
         if filter is None:
-            return await self._read_forward(connection, start or 0, limit)
-        return await self._read_filtered(connection, start or 0, limit, filter)
+            return await self._read_forward(start or 0, limit)
+        return await self._read_filtered(start or 0, limit, filter)
 
-    async def head(self, connection: AsyncConnection) -> int:
+    async def head(self) -> int:
         """Return the highest position that may be bookmarked, having waited a little for the appends in flight."""
-        await self._settle(connection, await self._observe(connection))
+        await self._settle(await self._observe())
         return self._mark
+
+    async def look(self) -> tuple[int, bool]:
+        """Return the highest position that may be bookmarked, and whether that is all that is visible."""
+        top = await self._observe()
+        if self._mark < top:
+            await self._pass_run()
+        return self._mark, self._mark >= top
 
     # --- Pages ---------------------------------------------------------------------------------------------------
 
-    async def _read_forward(self, connection: AsyncConnection, start: int, limit: int) -> LogPage:
+    async def _read_forward(self, start: int, limit: int) -> LogPage:
         while True:
             # Noted before the events are read: a mark that another reader moves meanwhile may cover what they miss.
             mark = self._mark
-            events = await self._select(connection, start, None, limit, Direction.FORWARD, None)
+            events = await self._select(start, None, limit, Direction.FORWARD, None)
             settled = self._settled_part(events, start, mark)
             if settled:
                 # The next page begins at the hole, if there is one: what lies before it does not wait.
                 at_end = len(settled) == len(events) < limit
                 return LogPage(settled, settled[-1].global_position, at_end)
-            if not events or not await self._settle(connection, events[0].global_position):
+            if not events or not await self._settle(events[0].global_position):
                 return LogPage([], start if events else max(start, mark), at_end=True)
 
     def _settled_part(self, events: list[RecordedEvent], start: int, mark: int) -> list[RecordedEvent]:
@@ -107,36 +120,33 @@ class SettledLog:
             self._raise_mark(mark, run_end)
         return events
 
-    async def _read_filtered(self, connection: AsyncConnection, start: int, limit: int, filter: Filter) -> LogPage:
+    async def _read_filtered(self, start: int, limit: int, filter: Filter) -> LogPage:
         bound = self._mark
         looks_afresh = bound <= start
         if looks_afresh:
-            top = await self._observe(connection)
-            await self._settle(connection, top)
+            top = await self._observe()
+            await self._settle(top)
             bound = self._mark
             if bound < top:
-                bound = max(bound, await self._run_end(connection, start))
+                bound = max(bound, await self._run_end(start))
             if bound <= start:
                 return LogPage([], start, at_end=True)
-        events = await self._select(connection, start, bound, limit, Direction.FORWARD, filter)
+        events = await self._select(start, bound, limit, Direction.FORWARD, filter)
         if len(events) == limit:
             return LogPage(events, events[-1].global_position, at_end=False)
         return LogPage(events, bound, at_end=looks_afresh)
 
-    async def _read_backward(
-        self, connection: AsyncConnection, start: int | None, limit: int, filter: Filter | None
-    ) -> LogPage:
+    async def _read_backward(self, start: int | None, limit: int, filter: Filter | None) -> LogPage:
         bound = self._mark
         if start is None or start > bound:
-            bound = await self.head(connection)
+            bound = await self.head()
         below = bound + 1 if start is None else min(start, bound + 1)
-        events = await self._select(connection, below, None, limit, Direction.BACKWARD, filter)
+        events = await self._select(below, None, limit, Direction.BACKWARD, filter)
         at_end = len(events) < limit
         return LogPage(events, 0 if at_end else events[-1].global_position, at_end)
 
     async def _select(
         self,
-        connection: AsyncConnection,
         start: int,
         up_to: int | None,
         limit: int,
@@ -151,38 +161,52 @@ class SettledLog:
         conditions, values = filter_conditions(filter)
         query += conditions + self._queries["oldest_first" if direction is Direction.FORWARD else "newest_first"]
         read = _fetch_in_index_order if walks_an_index(filter) else fetch
-        rows = await read(connection, query, parameters | values)
+        async with self._connected() as connection:
+            if connection.info.parameter_status("in_hot_standby") == "on":
+                raise _standby()
+            rows = await read(connection, query, parameters | values)
         return [recorded_event(row) for row in rows]
 
     # --- Settling ------------------------------------------------------------------------------------------------
 
-    async def _settle(self, connection: AsyncConnection, position: int) -> bool:
+    async def _settle(self, position: int) -> bool:
         """Wait until everything up to a visible position is settled; return False if it takes longer than we wait."""
         wait = _FIRST_WAIT
         deadline = asyncio.get_running_loop().time() + self._settle_timeout
         while self._mark < position:
-            await self._observe(connection)
+            await self._observe()
             if self._mark >= position:
                 break
             if asyncio.get_running_loop().time() >= deadline:
-                mark = self._mark
-                self._raise_mark(mark, await self._run_end(connection, mark))
+                await self._pass_run()
                 break
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
         return self._mark >= position
 
-    async def _observe(self, connection: AsyncConnection) -> int:
-        """Read the top and then list who appends; move the mark if that settles anything; return the top."""
+    async def _observe(self) -> int:
+        """Read the top and then list who appends; move the mark if that settles anything; return the top.
+
+        Whoever asks while others do takes what one of them finds, if that one has begun after the question.
+        """
+        begun = self._begun
         async with self._observing:
-            ((top, server_start, in_recovery),) = await fetch(connection, self._queries["top"], {})
-            if in_recovery:
-                raise _standby()
-            if server_start != self._server_start:
-                self._mark, self._check, self._server_start = 0, None, server_start
-            rows = await fetch(connection, self._queries["appenders"], {"table": self._queries.qualified("events")})
-            self._note(top, frozenset(transaction for (transaction,) in rows))
-            return int(top)
+            if self._done <= begun:
+                self._begun += 1
+                async with self._connected() as connection:
+                    await self._observe_on(connection)
+                self._done = self._begun
+            return self._top
+
+    async def _observe_on(self, connection: AsyncConnection) -> None:
+        ((top, server_start, in_recovery),) = await fetch(connection, self._queries["top"], {})
+        if in_recovery:
+            raise _standby()
+        if server_start != self._server_start:
+            self._mark, self._check, self._server_start = 0, None, server_start
+        rows = await fetch(connection, self._queries["appenders"], {"table": self._queries.qualified("events")})
+        self._note(top, frozenset(transaction for (transaction,) in rows))
+        self._top = int(top)
 
     def _note(self, top: int, appenders: frozenset[str]) -> None:
         if self._check is not None:
@@ -204,8 +228,14 @@ class SettledLog:
         if self._mark >= mark:
             self._mark = max(self._mark, position)
 
-    async def _run_end(self, connection: AsyncConnection, after: int) -> int:
-        ((end,),) = await fetch(connection, self._queries["run_end"], {"after": after})
+    async def _pass_run(self) -> None:
+        """Move the mark to the end of the run of visible positions that begins there."""
+        mark = self._mark
+        self._raise_mark(mark, await self._run_end(mark))
+
+    async def _run_end(self, after: int) -> int:
+        async with self._connected() as connection:
+            ((end,),) = await fetch(connection, self._queries["run_end"], {"after": after})
         return int(end)
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 import aiosqlite
 
-from eventstore.backend import Capability, Direction, LogPage
+from eventstore.backend import Capability, Direction, LogPage, Outcome, Transaction
 from eventstore.errors import InvalidArgument
 from eventstore.filters import Filter
+from eventstore.watching import Look, Watch
 from eventstore_sqlite import queries, records
 from eventstore_sqlite.connections import Connections
 from eventstore_sqlite.files import DatabaseFile
 from eventstore_sqlite.session import SqliteSession
 from eventstore_sqlite.transactions import SqliteTransaction, StatementsOfCaller, transaction
+
+POLL: Final = 0.025
+"""Seconds between looks at a file for what other processes have committed, while somebody waits."""
 
 
 class SqliteBackend(SqliteSession):
@@ -26,6 +31,9 @@ class SqliteBackend(SqliteSession):
         self._file = file
         self._connections = Connections(file)
         super().__init__(self._connections)
+        self._watch = Watch(self._look)
+        self._seen = Look(0)
+        self._seen_version = 0
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -43,7 +51,10 @@ class SqliteBackend(SqliteSession):
 
     async def close(self) -> None:
         """Close all connections; a private store is gone then."""
-        await self._connections.close()
+        try:
+            await self._watch.close()
+        finally:
+            await self._connections.close()
 
     async def migrate(self) -> None:
         """Create or upgrade the schema, under the write lock."""
@@ -66,9 +77,30 @@ class SqliteBackend(SqliteSession):
         ((head,),) = await self._connections.read(queries.HEAD)
         return int(head)
 
-    def transaction(self) -> AbstractAsyncContextManager[SqliteTransaction]:
+    async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
+        """Store each transaction, or say why not, and wake those who wait."""
+        outcomes = await super().append(transactions)
+        self._watch.nudge()
+        return outcomes
+
+    async def wait(self, after: int, timeout: float) -> None:
+        """Return when there is something after a position: at once, or when the file is next looked at."""
+        await self._watch.wait(after, timeout)
+
+    async def _look(self) -> Look:
+        version = await self._connections.data_version()
+        if version != self._seen_version:
+            # A later commit changes the version again.
+            self._seen = Look(await self.head(), None if self._file.is_private else POLL)
+            self._seen_version = version
+        return self._seen
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[SqliteTransaction]:
         """Run a transaction that holds the write lock from its beginning; others go on reading."""
-        return transaction(self._connections, self._file)
+        async with transaction(self._connections, self._file) as session:
+            yield session
+        self._watch.nudge()
 
     def bind(self, connection: Any) -> SqliteTransaction:
         """Join the transaction that the caller runs on an aiosqlite connection of their own to the same file."""

@@ -37,6 +37,7 @@ class Connections:
         self._writer: aiosqlite.Connection | None = None
         self._writing = asyncio.Lock()
         self._idle_readers: list[aiosqlite.Connection] = []
+        self._observer: aiosqlite.Connection | None = None
         self._reading = asyncio.Semaphore(file.settings.readers)
         self._is_closed = False
 
@@ -61,7 +62,7 @@ class Connections:
     async def close(self) -> None:
         """Close all connections, after what is under way on them."""
         self._is_closed = True
-        self._writer = None
+        self._writer = self._observer = None
         connections, self._open = self._open, []
         self._idle_readers.clear()
         await uninterrupted(_close(connections))
@@ -147,6 +148,20 @@ class Connections:
         reader = await self._connect(read_only=True)
         await self._check_not_closed(reader)
         return reader
+
+    async def data_version(self) -> int:
+        """Return a number that changes when anybody commits: https://sqlite.org/pragma.html#pragma_data_version.
+
+        It says nothing between connections, so one is kept for it. For one task at a time.
+        """
+        with driver_errors(self._file):
+            self._check_open()
+            if self._observer is None:
+                observer = await self._connect(read_only=True)
+                await self._check_not_closed(observer)
+                self._observer = observer
+            ((version,),) = await self._patiently(self._observer, "PRAGMA data_version")
+        return int(version)
 
     async def write(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         """Run a statement that writes; it is a transaction by itself, and durable when this returns."""

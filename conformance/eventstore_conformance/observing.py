@@ -31,6 +31,11 @@ async def collect(items: AsyncIterator[T]) -> list[T]:
     return [item async for item in ending(items)]
 
 
+async def take(items: AsyncIterator[T], count: int) -> list[T]:
+    """Return the next so many items of what does not end."""
+    return [await anext(items) for _ in range(count)]
+
+
 async def ids_in(streams: AsyncIterator[StreamInfo]) -> list[str]:
     """List streams to the end, and return their ids."""
     return [info.stream_id async for info in ending(streams)]

@@ -17,6 +17,8 @@ from eventstore_conformance.reading import ReadAll, ReadStream
 from eventstore_conformance.snapshots import Snapshots
 from eventstore_conformance.sql_transactions import SqlTransactions
 from eventstore_conformance.stateful import Stateful
+from eventstore_conformance.stream_subscriptions import StreamSubscriptions
+from eventstore_conformance.subscriptions import Subscriptions
 from eventstore_conformance.transactions import Transactions
 
 CHAPTERS = (
@@ -35,6 +37,8 @@ CHAPTERS = (
     SqlTransactions,
     Snapshots,
     Checkpoints,
+    Subscriptions,
+    StreamSubscriptions,
     Truncate,
     Delete,
     Opening,

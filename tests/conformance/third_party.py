@@ -13,6 +13,7 @@ from pathlib import Path
 
 from eventstore.backend import Capability
 from eventstore.errors import StorageError
+from eventstore.watching import Look
 from eventstore_memory import MemoryBackend
 
 STATES = {}
@@ -25,6 +26,9 @@ class Kept(MemoryBackend):
     def __init__(self, url):
         super().__init__()
         self._state = STATES.setdefault(url, self._state)
+
+    async def _look(self):
+        return Look(self._state.head, 0.005)
 
 class Modest(Kept):
     """Claims nothing."""

@@ -47,3 +47,19 @@ async def until_blocked(connection: psycopg.AsyncConnection) -> None:
             )
             if (await cursor.fetchall())[0][0]:
                 return
+
+
+async def listeners(url: str) -> int:
+    """Return how many sessions listen for notifications of a store."""
+    async with connected(url) as connection:
+        cursor = await connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+        )
+        return int((await cursor.fetchall())[0][0])
+
+
+async def until_listeners_are(number: int, url: str) -> None:
+    """Return when so many sessions listen."""
+    async with asyncio.timeout(20):
+        while await listeners(url) != number:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)

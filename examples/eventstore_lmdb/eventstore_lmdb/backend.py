@@ -12,6 +12,7 @@ from eventstore.backend import Capability, Direction, LogPage, SessionInTransact
 from eventstore.cancellation import uninterrupted
 from eventstore.errors import CapabilityNotSupported, StoreReadOnly
 from eventstore.filters import Filter
+from eventstore.watching import Look, Watch
 from eventstore_lmdb import reading
 from eventstore_lmdb.environments import SharedEnvironment, acquire, release
 from eventstore_lmdb.failures import failures_of
@@ -21,6 +22,9 @@ from eventstore_lmdb.writer import transaction, write
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_POLL: Final = 0.025
+"""Seconds between looks at the folder for what other stores have committed, while somebody waits."""
 
 _CAPABILITIES: Final = frozenset({Capability.DURABLE, Capability.SHARED, Capability.TRANSACTIONS})
 
@@ -33,6 +37,7 @@ class LmdbBackend(LmdbSession):
         self._options = options
         self._shared: SharedEnvironment | None = None
         self._closing = asyncio.Lock()
+        self._watch = Watch(self._look)
 
     @property
     def name(self) -> str:
@@ -58,6 +63,7 @@ class LmdbBackend(LmdbSession):
 
     async def _close(self) -> None:
         async with self._closing:
+            await self._watch.close()
             shared, self._shared = self._shared, None
             if shared is not None:
                 await release(shared)
@@ -93,6 +99,13 @@ class LmdbBackend(LmdbSession):
         """Return the last position."""
         return await self._read(reading.head)
 
+    async def wait(self, after: int, timeout: float) -> None:
+        """Return when there is something after a position: at once, or when the folder is next looked at."""
+        await self._watch.wait(after, timeout)
+
+    async def _look(self) -> Look:
+        return Look(await self.head(), _POLL)
+
     # --- Transactions --------------------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -100,6 +113,7 @@ class LmdbBackend(LmdbSession):
         """Run a transaction; it keeps all other writers waiting until it ends."""
         async with transaction(self._open) as conversation:
             yield LmdbTransaction(conversation)
+        self._watch.nudge()
 
     def bind(self, connection: Any) -> SessionInTransaction:
         """Refuse: LMDB has no SQL."""
@@ -124,4 +138,6 @@ class LmdbBackend(LmdbSession):
 
     async def _write(self, step: Step[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         shared = self._open
-        return await write(shared, lambda txn: step(txn, shared.tables, *args, **kwargs))
+        done = await write(shared, lambda txn: step(txn, shared.tables, *args, **kwargs))
+        self._watch.nudge()
+        return done

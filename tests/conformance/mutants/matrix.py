@@ -44,7 +44,10 @@ ALL_SOUND: Final[tuple[type[Any], ...]] = (*SOUND, Remote, InAFile, InPostgres)
 """On these no test may fail."""
 
 LONGEST: Final = 5
-"""How many seconds a test may take: some mutants wait for ever, or turn in circles."""
+"""How many seconds a test may take."""
+
+LONGEST_IN_MEMORY: Final = 2
+"""How many one may take on a mutant without a server: some wait for ever, or turn in circles."""
 
 OPTIONS: Final = (
     *("--quiet", "--tb=no", "--assert=plain", "--conformance-seed=1"),
@@ -77,7 +80,8 @@ def _suite(make: Callable[[], MakeStore], test_ids: Collection[str]) -> type[Cha
 
     hooks = {name: _hook(name) for name in HOOKS if hasattr(make(), name)}
     tests = {TESTS[test_id].__name__: TESTS[test_id] for test_id in test_ids}
-    return type("Suite", (Chapter,), {"make_store": make_store, **hooks, **tests})
+    longest = LONGEST_IN_MEMORY if isinstance(make(), partial) else LONGEST
+    return type("Suite", (Chapter,), {"make_store": make_store, "longest": longest, **hooks, **tests})
 
 
 def _hook(name: str) -> Any:
@@ -112,10 +116,12 @@ class _Outcomes:
             self.failed.setdefault(suite, set()).add(_IDS[test])
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self) -> Iterator[None]:
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         previous = signal.signal(signal.SIGALRM, _give_up)
         # Again and again, since what turns in circles may also have to be ended when its loop is closed.
-        signal.setitimer(signal.ITIMER_REAL, LONGEST, LONGEST)
+        suite: Any = item.getparent(pytest.Class)
+        longest = suite.cls.longest
+        signal.setitimer(signal.ITIMER_REAL, longest, longest)
         try:
             return (yield)
         finally:

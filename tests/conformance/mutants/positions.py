@@ -26,8 +26,8 @@ def rewrite(queries: Queries, query: str, old: str, new: str) -> None:
 
 
 class _Naive(SettledLog):
-    async def _observe(self, connection: AsyncConnection) -> int:
-        top = await super()._observe(connection)
+    async def _observe(self) -> int:
+        top = await super()._observe()
         self._mark = max(self._mark, top)
         return top
 
@@ -40,10 +40,10 @@ class _NaiveBackend(PostgresBackend):
 
     def __init__(self, conninfo: str, **options: Any) -> None:
         super().__init__(conninfo, **options)
-        self._log = self.log(self._queries, options["settle_timeout"])
+        self._log = self.log(self._queries, options["settle_timeout"], self._connected)
 
 
-@caught_by("FAULT-01", "ORDER-13")
+@caught_by("FAULT-01", "ORDER-13", "SUB-21")
 class ReadsPositionsAboveTheLast(InPostgres):
     """Reads `WHERE global_position > last`: what commits late, below a position that was seen, is never read."""
 
@@ -51,8 +51,8 @@ class ReadsPositionsAboveTheLast(InPostgres):
 
 
 class _Patient(SettledLog):
-    async def _settle(self, connection: AsyncConnection, position: int) -> bool:
-        if not await super()._settle(connection, position):
+    async def _settle(self, position: int) -> bool:
+        if not await super()._settle(position):
             self._mark = max(self._mark, position)
         return True
 

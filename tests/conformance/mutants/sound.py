@@ -10,6 +10,7 @@ import msgspec
 
 from eventstore import Capability, ExpectedVersion
 from eventstore.backend import EncodedEvent, StreamAppend, Transaction
+from eventstore.watching import Look, Watch
 from eventstore_memory import MemoryBackend
 from eventstore_memory.state import State, utc_now
 
@@ -40,6 +41,11 @@ class SharedMemory(MemoryBackend):
         # The base class would begin with an empty state of its own.
         self.database = database
         self._writing = database.writing
+        self._watch = Watch(self._look)
+
+    async def _look(self) -> Look:
+        # Another store may have appended.
+        return Look(self._state.head, 0.005)
 
     @property
     def _state(self) -> State:
