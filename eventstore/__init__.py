@@ -1,11 +1,14 @@
 """eventstore: an event store for Python, with one behaviour on every engine."""
 
 from eventstore.backend import Capability, Snapshot, StreamInfo
+from eventstore.consumers import Consumer, ConsumerStatus, ParkedEvent, PartitionStatus
 from eventstore.errors import (
     CapabilityNotSupported,
     CheckpointConflict,
+    ConsumerReplaced,
     DuplicateEventId,
     EventStoreError,
+    HandlerFailed,
     InvalidArgument,
     InvalidEvent,
     InvalidUrl,
@@ -27,6 +30,7 @@ from eventstore.errors import (
 )
 from eventstore.events import JsonObject, NewEvent, RecordedEvent, caused_by, event_ids_from
 from eventstore.filters import Filter
+from eventstore.policies import OnError, Retry
 from eventstore.registry import open_store
 from eventstore.store import EventStore, StoreTransaction
 from eventstore.subscriptions import END, CaughtUp, FellBehind, Subscription
@@ -42,19 +46,27 @@ __all__ = [
     "CapabilityNotSupported",
     "CaughtUp",
     "CheckpointConflict",
+    "Consumer",
+    "ConsumerReplaced",
+    "ConsumerStatus",
     "DuplicateEventId",
     "EventStore",
     "EventStoreError",
     "ExpectedVersion",
     "FellBehind",
     "Filter",
+    "HandlerFailed",
     "InvalidArgument",
     "InvalidEvent",
     "InvalidUrl",
     "JsonObject",
     "MissingExtra",
     "NewEvent",
+    "OnError",
+    "ParkedEvent",
+    "PartitionStatus",
     "RecordedEvent",
+    "Retry",
     "SchemaError",
     "SchemaOutdated",
     "SchemaTooNew",

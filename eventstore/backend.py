@@ -53,6 +53,9 @@ class Capability(Enum):
     TRANSACTIONS = "transactions"
     """`Backend.transaction()`: appends, snapshots, checkpoints and lifecycle calls commit together or not at all."""
 
+    CONSUMERS = "consumers"
+    """`Backend.list_entries` and `Backend.save_entry`: what consumers keep of their progress."""
+
     SQL_TRANSACTIONS = "SQL transactions"
     """The caller's own SQL joins in: a transaction has a `connection`, and `Backend.bind()` joins the caller's."""
 
@@ -172,6 +175,19 @@ class EncodedSnapshot(msgspec.Struct, frozen=True):
     data: bytes
 
 
+class Entry(msgspec.Struct, frozen=True):
+    """What a consumer keeps: its progress, who is at work, an event it could not handle.
+
+    `name` is the consumer's, `key` tells its entries apart: up to 100 characters of ASCII. `version` counts from 1 and
+    grows with each change; `data` is JSON text in UTF-8, an object.
+    """
+
+    name: str
+    key: str
+    version: int
+    data: bytes
+
+
 # --- The protocol ----------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +270,24 @@ class Session(Protocol):
         """Move the checkpoint from `expected` (0: none yet) to `position`, atomically, if that is where it is.
 
         Return where the checkpoint was found: `expected` means that it was moved.
+        """
+        ...
+
+    async def list_entries(
+        self, name: str | None, prefix: str, after: tuple[str, str] | None, limit: int
+    ) -> list[Entry]:
+        """Return up to `limit` entries of one consumer, or of all (None), whose keys begin with `prefix`.
+
+        Within a name by key; the names in whatever order, always the same. From the first after `after`, a name and a
+        key. Needs `CONSUMERS`.
+        """
+        ...
+
+    async def save_entry(self, name: str, key: str, data: bytes | None, expected: int) -> int:
+        """Keep the data, or remove the entry (None), atomically, if its version is `expected` (0: there is none).
+
+        The version grows by one. Return the version that was found: `expected` means that it was done. Needs
+        `CONSUMERS`.
         """
         ...
 

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+@contextmanager
+def heeding_cancellation() -> Iterator[None]:
+    """Raise a cancellation that came in the block, and that something in it has swallowed.
+
+    `asyncio.wait_for` of Python 3.11 does where a result comes at the same moment; mended in 3.12:
+    https://github.com/python/cpython/issues/86296.
+    """
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+    yield
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 if TYPE_CHECKING:
+    from eventstore.events import RecordedEvent
     from eventstore.versions import ExpectedVersion
 
 
@@ -138,6 +139,32 @@ class CheckpointConflict(EventStoreError):
         super().__init__(
             f"checkpoint {name!r} was expected at {expected} and is at {actual}: somebody else moved it. Load it again."
         )
+
+
+class HandlerFailed(EventStoreError):
+    """A consumer's handler could not handle an event; it is chained to what the handler raised last.
+
+    The event was not passed: the next run begins with it.
+    """
+
+    def __init__(self, consumer: str, event: RecordedEvent, attempts: int) -> None:
+        self.consumer = consumer
+        self.event = event
+        self.attempts = attempts
+        super().__init__(
+            f"consumer {consumer!r} stopped at event {event.version} of stream {event.stream_id!r} (position "
+            f"{event.global_position}) after {attempts} attempts: mend the handler and run it again, or choose an "
+            "`on_error` that parks events"
+        )
+
+
+class ConsumerReplaced(EventStoreError):
+    """Another consumer has taken this one's place: see `EventStore.consumer(replaces=…)`. Do not run it any more."""
+
+    def __init__(self, consumer: str, replaced_by: str) -> None:
+        self.consumer = consumer
+        self.replaced_by = replaced_by
+        super().__init__(f"consumer {consumer!r} was replaced by {replaced_by!r}: run that one, or reset this one")
 
 
 # --- How the store is used -------------------------------------------------------------------------------------------

@@ -12,10 +12,13 @@ from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from eventstore.arguments import check_integer, check_name, check_optional_integer
 from eventstore.backend import Backend, Capability, Direction, LogPage, Session, SessionInTransaction
+from eventstore.consumers import Consumer, ConsumerStatus, Switch, all_consumers
 from eventstore.errors import CapabilityNotSupported, InvalidArgument, StoreNotOpen, StoreUnavailable, TransactionError
 from eventstore.events import RecordedEvent
 from eventstore.filters import Filter, check_filter
+from eventstore.handlers import Handler, Handling
 from eventstore.operations import Limits, Operations
+from eventstore.policies import ConsumerOptions, OnError, Retry
 from eventstore.retries import call_again
 from eventstore.subscriptions import END, LONGEST_WAIT, LogEnd, Page, Source, Subscription
 
@@ -202,9 +205,68 @@ class EventStore(Operations):
 
         return Subscription(Source(begin, read, wait))
 
-    async def _wait(self, after: int) -> None:
+    async def _wait(self, after: int, timeout: float = LONGEST_WAIT) -> None:
         self._check_open()
-        await self._repeatable(self._backend.wait, after, LONGEST_WAIT)
+        await self._repeatable(self._backend.wait, after, timeout)
+
+    # --- Consumers -----------------------------------------------------------------------------------------------
+
+    def consumer(
+        self,
+        name: str,
+        handler: Handler,
+        *,
+        filter: Filter | None = None,
+        after: int | LogEnd = 0,
+        batch_size: int = 100,
+        partitions: int = 1,
+        on_error: OnError = OnError.STOP,
+        retry: Retry = Retry(),  # noqa: B008 - it cannot change
+        lease: float = 5.0,
+        replaces: str | None = None,
+        on_switch: Switch | None = None,
+    ) -> Consumer:
+        """Return a consumer: a handler, and a name under which its progress is kept. `await consumer.run()` works.
+
+        `handler` is `async def handler(event)`, or `(events)` for up to `batch_size` at a time: then the position moves
+        when it has returned, and after a crash at most one batch is handled twice. With a parameter `tx` beside it the
+        handler gets the transaction in which the position moves, for SQL on `tx.connection` or appends through `tx`:
+        then everything is done exactly once. It must not block the event loop.
+
+        `after`: where a new consumer begins. `partitions`: 1 to 1,000; streams are spread over them, workers in any
+        number of processes share them, and the events of a stream stay in order. `retry` and `on_error`: what is done
+        with an event that fails. `lease`: seconds, from 0.1 on; another worker takes over what a dead one had within
+        one and a half of it. `replaces`: the name of a consumer whose place this one takes once it has caught up with
+        it; the other is ended, and `async def on_switch(tx)` called, in one transaction.
+
+        Raises `InvalidArgument` at once, and `CapabilityNotSupported` without `Capability.CONSUMERS`, or without
+        `TRANSACTIONS` for `tx` and `replaces`.
+        """
+        check_name("name", name)
+        check_filter(filter)
+        if after is not END:
+            check_integer("after", after, 0)
+        self._require(Capability.CONSUMERS, "consumer()")
+        handling = Handling(handler)
+        if replaces is not None:
+            check_name("replaces", replaces)
+        if handling.exactly_once or replaces is not None:
+            self._require(Capability.TRANSACTIONS, "a handler that takes tx, or replaces")
+        options = ConsumerOptions(
+            filter=filter,
+            after=after,
+            batch_size=batch_size,
+            partitions=partitions,
+            on_error=on_error,
+            retry=retry,
+            lease=lease,
+        )
+        return Consumer(self, name, handling, options, replaces, on_switch)
+
+    def consumers(self) -> AsyncIterator[ConsumerStatus]:
+        """Iterate over the status of every consumer that has begun in this store."""
+        self._require(Capability.CONSUMERS, "consumers()")
+        return all_consumers(self)
 
     # --- Transactions --------------------------------------------------------------------------------------------
 

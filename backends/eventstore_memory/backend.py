@@ -11,6 +11,7 @@ from eventstore.backend import (
     Capability,
     Direction,
     EncodedSnapshot,
+    Entry,
     LogPage,
     Outcome,
     Snapshot,
@@ -92,6 +93,28 @@ class MemorySession:
                 self._state.checkpoints[name] = position
             return found
 
+    async def list_entries(
+        self, name: str | None, prefix: str, after: tuple[str, str] | None, limit: int
+    ) -> list[Entry]:
+        """Return a page of what consumers keep."""
+        keys = sorted(
+            key
+            for key in self._state.entries
+            if (name is None or key[0] == name) and key[1].startswith(prefix) and (after is None or key > after)
+        )
+        return [self._state.entries[key] for key in keys[:limit]]
+
+    async def save_entry(self, name: str, key: str, data: bytes | None, expected: int) -> int:
+        """Keep an entry, or remove it, if its version is the one expected."""
+        async with self._writing:
+            entry = self._state.entries.get((name, key))
+            found = 0 if entry is None else entry.version
+            if found == expected and data is None:
+                self._state.entries.pop((name, key), None)
+            elif found == expected and data is not None:
+                self._state.entries[name, key] = Entry(name, key, found + 1, data)
+            return found
+
 
 class MemoryTransaction(MemorySession):
     """A transaction: a session over a copy of the state."""
@@ -106,7 +129,7 @@ class MemoryBackend(MemorySession):
     """A store in the memory of one event loop; its events are gone when it is closed."""
 
     name = "memory"
-    capabilities = frozenset({Capability.TRANSACTIONS})
+    capabilities = frozenset({Capability.TRANSACTIONS, Capability.CONSUMERS})
 
     def __init__(self, clock: Clock = utc_now) -> None:
         """`clock` returns the time in UTC that events and snapshots get; pass one of your own for tests that repeat."""

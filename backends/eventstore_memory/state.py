@@ -20,6 +20,7 @@ from eventstore.backend import (
     Direction,
     EncodedEvent,
     EncodedSnapshot,
+    Entry,
     LogPage,
     Outcome,
     Snapshot,
@@ -102,6 +103,7 @@ class State:
         self.head = 0
         self.snapshots: dict[str, tuple[EncodedSnapshot, datetime]] = {}
         self.checkpoints: dict[str, int] = {}
+        self.entries: dict[tuple[str, str], Entry] = {}
         self._clock = clock
         # Shared by all copies: a position drawn in a transaction that rolls back is never used again.
         self._positions = itertools.count(1)
@@ -116,6 +118,7 @@ class State:
         copy.head = self.head
         copy.snapshots = self.snapshots.copy()
         copy.checkpoints = self.checkpoints.copy()
+        copy.entries = self.entries.copy()
         copy._positions = self._positions
         copy._streams = {stream_id: stream.copy() for stream_id, stream in self._streams.items()}
         copy._stream_ids = self._stream_ids.copy()

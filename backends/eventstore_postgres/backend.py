@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from eventstore.backend import Appended, Capability, Direction, LogPage, Outcome, Transaction
-from eventstore.cancellation import uninterrupted
+from eventstore.cancellation import heeding_cancellation, uninterrupted
 from eventstore.errors import InvalidArgument, StoreUnavailable, TransactionError
 from eventstore.filters import Filter
 from eventstore.watching import Look, Watch
@@ -168,6 +168,12 @@ class PostgresBackend(PostgresSession):
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
         """Run a transaction on a connection of the pool. What the caller's own SQL raises passes as it is."""
+        with heeding_cancellation():
+            async with self._transaction() as transaction:
+                yield transaction
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[PostgresTransaction]:
         with translated_failures():
             connection = await self._pool.getconn()
         try:
@@ -199,7 +205,7 @@ class PostgresBackend(PostgresSession):
 
     @asynccontextmanager
     async def _connected(self, *, writes: bool = False) -> AsyncIterator[AsyncConnection]:
-        with translated_failures(commits=writes):
+        with heeding_cancellation(), translated_failures(commits=writes):
             async with self._pool.connection() as connection:
                 yield connection
 

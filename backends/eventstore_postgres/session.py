@@ -19,12 +19,14 @@ from eventstore.backend import (
     Conflict,
     Direction,
     EncodedSnapshot,
+    Entry,
     Outcome,
     Snapshot,
     StreamInfo,
     StreamState,
     Transaction,
 )
+from eventstore.cancellation import heeding_cancellation
 from eventstore.errors import TransactionConflict
 from eventstore.events import RecordedEvent, decode_json, stream_type_of
 from eventstore.filters import wanted_ids
@@ -288,6 +290,33 @@ class PostgresSession(ABC):
                     return found
         return expected
 
+    # --- What consumers keep -------------------------------------------------------------------------------------
+
+    async def list_entries(
+        self, name: str | None, prefix: str, after: tuple[str, str] | None, limit: int
+    ) -> list[Entry]:
+        """Return a page of entries."""
+        after_name, after_key = after or ("", "")
+        parameters = {"prefix": prefix, "after_name": after_name, "after_key": after_key, "limit": limit, "name": name}
+        query = self._queries["list_entries"] + (b"AND name = %(name)s\n" if name is not None else b"")
+        async with self._connected() as connection:
+            rows = await fetch(connection, query + self._queries["entries_in_order"], parameters)
+        return [Entry(found, key, version, data.encode()) for found, key, version, data in rows]
+
+    async def save_entry(self, name: str, key: str, data: bytes | None, expected: int) -> int:
+        """Keep an entry, or remove it, if its version is the one expected."""
+        parameters: dict[str, Any] = {"name": name, "key": key, "expected": expected}
+        query = "remove_entry"
+        if data is not None:
+            query, parameters["data"] = "save_entry", data.decode()
+        async with self._connected(writes=True) as connection:
+            while not await self._fetch(connection, query, parameters):
+                rows = await self._fetch(connection, "entry_version", {"name": name, "key": key})
+                found = int(rows[0][0]) if rows else 0
+                if found != expected or (data is None and found == 0):
+                    return found
+        return expected
+
     async def _checkpoint(self, connection: AsyncConnection, name: str) -> int:
         rows = await self._fetch(connection, "load_checkpoint", {"name": name})
         return int(rows[0][0]) if rows else 0
@@ -320,7 +349,7 @@ class PostgresTransaction(PostgresSession):
     async def _connected(self, *, writes: bool = False) -> AsyncIterator[AsyncConnection]:
         # Whatever it writes, nothing has taken effect before the transaction commits.
         async with self._one_call:
-            with translated_failures(in_transaction=True):
+            with heeding_cancellation(), translated_failures(in_transaction=True):
                 yield self._connection
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from eventstore.backend import (
     Direction,
     EncodedSnapshot,
+    Entry,
     Outcome,
     Snapshot,
     StreamInfo,
@@ -139,6 +140,39 @@ class SqliteSession:
             if found != expected:
                 return found
         return expected
+
+    # --- What consumers keep -------------------------------------------------------------------------------------
+
+    async def list_entries(
+        self, name: str | None, prefix: str, after: tuple[str, str] | None, limit: int
+    ) -> list[Entry]:
+        """Return a page of entries."""
+        after_name, after_key = after or ("", "")
+        parameters = {"prefix": prefix, "after_name": after_name, "after_key": after_key, "limit": limit}
+        if name is None:
+            rows = await self._statements.read(queries.LIST_ENTRIES, parameters)
+        else:
+            rows = await self._statements.read(queries.LIST_ENTRIES_OF_ONE, parameters | {"name": name})
+        return [Entry(found, key, version, data.encode()) for found, key, version, data in rows]
+
+    async def save_entry(self, name: str, key: str, data: bytes | None, expected: int) -> int:
+        """Keep an entry, or remove it, if its version is the one expected."""
+        parameters = {"name": name, "key": key, "expected": expected}
+        if data is None and expected == 0:
+            return await self._entry_version(parameters)
+        query = queries.REMOVE_ENTRY
+        if data is not None:
+            query, parameters["data"] = queries.SAVE_ENTRY, data.decode()
+        while not await self._statements.write(query, parameters):
+            found = await self._entry_version(parameters)
+            # Otherwise it came to be as expected in between.
+            if found != expected:
+                return found
+        return expected
+
+    async def _entry_version(self, parameters: Mapping[str, object]) -> int:
+        rows = await self._statements.read(queries.ENTRY_VERSION, parameters)
+        return rows[0][0] if rows else 0
 
 
 async def _stream_info(stream_id: str, run: Run) -> StreamInfo | None:

@@ -228,6 +228,37 @@ ON CONFLICT (name) DO UPDATE SET
 WHERE known.position = %(expected)s
 RETURNING position
 
+-- name: list_entries
+-- A condition on the name is added where it is wanted, and then the order.
+SELECT name, key, version, data::text
+FROM {schema}.consumer_entries
+WHERE starts_with(key, %(prefix)s) AND (name, key) > (%(after_name)s, %(after_key)s)
+
+-- name: entries_in_order
+ORDER BY name, key
+LIMIT %(limit)s
+
+-- name: save_entry
+-- Compare and set: the row's lock makes racing workers take turns, and the later one finds another version.
+INSERT INTO {schema}.consumer_entries AS known (name, key, version, data, updated_at)
+SELECT %(name)s, %(key)s, %(expected)s + 1, %(data)s::jsonb, statement_timestamp()
+WHERE %(expected)s = 0
+    OR EXISTS (SELECT FROM {schema}.consumer_entries WHERE name = %(name)s AND key = %(key)s)
+ON CONFLICT (name, key) DO UPDATE SET
+    version = EXCLUDED.version,
+    data = EXCLUDED.data,
+    updated_at = EXCLUDED.updated_at
+WHERE known.version = %(expected)s
+RETURNING version
+
+-- name: remove_entry
+DELETE FROM {schema}.consumer_entries
+WHERE name = %(name)s AND key = %(key)s AND version = %(expected)s
+RETURNING version
+
+-- name: entry_version
+SELECT version FROM {schema}.consumer_entries WHERE name = %(name)s AND key = %(key)s
+
 -- name: top
 -- The highest position that is visible, or was before its event was removed; which run of which server says so; and
 -- whether that can tell at all.

@@ -26,7 +26,7 @@ T = TypeVar("T")
 _POLL: Final = 0.025
 """Seconds between looks at the folder for what other stores have committed, while somebody waits."""
 
-_CAPABILITIES: Final = frozenset({Capability.DURABLE, Capability.SHARED, Capability.TRANSACTIONS})
+_CAPABILITIES: Final = frozenset({Capability.DURABLE, Capability.SHARED, Capability.TRANSACTIONS, Capability.CONSUMERS})
 
 
 class LmdbBackend(LmdbSession):

@@ -14,6 +14,11 @@ def name_key(name: str) -> bytes:
     return blake2b(name.encode(), digest_size=32).digest()
 
 
+def entry_key(name: str, key: str) -> bytes:
+    """Return the key of an entry: those of one consumer stand together, in the order of their own keys."""
+    return name_key(name) + key.encode()
+
+
 def number_key(number: int) -> bytes:
     """Return the key of a position; big-endian, so that keys are in the order of the numbers."""
     return number.to_bytes(8, "big")

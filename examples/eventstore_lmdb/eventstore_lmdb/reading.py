@@ -8,13 +8,14 @@ from typing import Final
 
 import lmdb
 
-from eventstore.backend import Direction, LogPage, Snapshot, StreamInfo
+from eventstore.backend import Direction, Entry, LogPage, Snapshot, StreamInfo
 from eventstore.events import RecordedEvent
 from eventstore.filters import Filter, wanted_ids
-from eventstore_lmdb.keys import joined_id, name_key, number_key, number_of, split_id, version_key
+from eventstore_lmdb.keys import entry_key, joined_id, name_key, number_key, number_of, split_id, version_key
 from eventstore_lmdb.records import (
     StreamRecord,
     decode_checkpoint,
+    decode_entry,
     decode_event,
     decode_snapshot,
     decode_stream,
@@ -104,6 +105,34 @@ def load_checkpoint(txn: lmdb.Transaction[bytes], tables: Tables, name: str) -> 
     """Return the position of a checkpoint, 0 if there is none."""
     value = txn.get(name_key(name), db=tables.checkpoints)
     return 0 if value is None else decode_checkpoint(value).position
+
+
+def list_entries(
+    txn: lmdb.Transaction[bytes],
+    tables: Tables,
+    name: str | None,
+    prefix: str,
+    after: tuple[str, str] | None,
+    limit: int,
+) -> list[Entry]:
+    """Return up to `limit` entries of one consumer, or of all."""
+    first = b"" if name is None else entry_key(name, prefix)
+    last_seen = b"" if after is None else entry_key(*after)
+    found: list[Entry] = []
+    with txn.cursor(db=tables.entries) as cursor:
+        more = cursor.set_range(max(first, last_seen))
+        while more and len(found) < limit and (name is None or cursor.key().startswith(first)):
+            record = decode_entry(cursor.value())
+            if cursor.key() != last_seen and record.key.startswith(prefix):
+                found.append(Entry(record.name, record.key, record.version, record.data))
+            more = cursor.next()
+    return found
+
+
+def entry_version(txn: lmdb.Transaction[bytes], tables: Tables, name: str, key: str) -> int:
+    """Return the version of an entry, 0 if there is none."""
+    value = txn.get(entry_key(name, key), db=tables.entries)
+    return 0 if value is None else decode_entry(value).version
 
 
 # --- What writes look up as well -------------------------------------------------------------------------------------

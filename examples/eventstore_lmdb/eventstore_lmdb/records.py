@@ -82,9 +82,19 @@ class CheckpointRecord(msgspec.Struct, frozen=True, array_like=True):
     position: int
 
 
+class EntryRecord(msgspec.Struct, frozen=True, array_like=True):
+    """An entry of a consumer."""
+
+    name: str
+    key: str
+    version: int
+    data: bytes
+
+
 decode_event: Final = msgspec.msgpack.Decoder(EventRecord).decode
 decode_stream: Final = msgspec.msgpack.Decoder(StreamRecord).decode
 decode_snapshot: Final = msgspec.msgpack.Decoder(SnapshotRecord).decode
+decode_entry: Final = msgspec.msgpack.Decoder(EntryRecord).decode
 decode_checkpoint: Final = msgspec.msgpack.Decoder(CheckpointRecord).decode
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,7 +8,16 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import lmdb
 
-from eventstore.backend import Direction, EncodedSnapshot, Outcome, Snapshot, StreamInfo, StreamState, Transaction
+from eventstore.backend import (
+    Direction,
+    EncodedSnapshot,
+    Entry,
+    Outcome,
+    Snapshot,
+    StreamInfo,
+    StreamState,
+    Transaction,
+)
 from eventstore.errors import CapabilityNotSupported
 from eventstore.events import RecordedEvent
 from eventstore.versions import ExpectedVersion
@@ -76,6 +85,16 @@ class LmdbSession(ABC):
     async def delete_snapshots(self, stream_id: str) -> None:
         """Forget the stream's snapshot."""
         await self._write(writing.delete_snapshots, stream_id)
+
+    async def list_entries(
+        self, name: str | None, prefix: str, after: tuple[str, str] | None, limit: int
+    ) -> list[Entry]:
+        """Return up to `limit` entries of consumers."""
+        return await self._read(reading.list_entries, name, prefix, after, limit)
+
+    async def save_entry(self, name: str, key: str, data: bytes | None, expected: int) -> int:
+        """Keep an entry, or remove it, if its version is the one expected."""
+        return await self._write(writing.save_entry, name, key, data, expected)
 
     async def load_checkpoint(self, name: str) -> int:
         """Return the position of a checkpoint."""

@@ -44,6 +44,9 @@ class Tables:
     checkpoints: lmdb._Database
     """Checkpoints by the digest of their name."""
 
+    entries: lmdb._Database
+    """What consumers keep, by the digest of the consumer's name and the entry's own key."""
+
 
 NAMES: Final = tuple(field.name for field in fields(Tables))
 

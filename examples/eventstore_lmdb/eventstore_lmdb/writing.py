@@ -19,10 +19,11 @@ from eventstore.backend import (
 )
 from eventstore.events import RecordedEvent
 from eventstore.versions import ExpectedVersion, is_met
-from eventstore_lmdb.keys import name_key, number_key, split_id, version_key
-from eventstore_lmdb.reading import event_at, find_stream, load_checkpoint, load_snapshot, position_of
+from eventstore_lmdb.keys import entry_key, name_key, number_key, split_id, version_key
+from eventstore_lmdb.reading import entry_version, event_at, find_stream, load_checkpoint, load_snapshot, position_of
 from eventstore_lmdb.records import (
     CheckpointRecord,
+    EntryRecord,
     EventRecord,
     SnapshotRecord,
     StreamRecord,
@@ -93,6 +94,18 @@ def save_checkpoint(txn: lmdb.Transaction[bytes], tables: Tables, name: str, pos
     found = load_checkpoint(txn, tables, name)
     if found == expected:
         txn.put(name_key(name), encode(CheckpointRecord(name, position)), db=tables.checkpoints)
+    return found
+
+
+def save_entry(
+    txn: lmdb.Transaction[bytes], tables: Tables, name: str, key: str, data: bytes | None, expected: int
+) -> int:
+    """Keep an entry, or remove it, if its version is the one expected; return the version that was found."""
+    found = entry_version(txn, tables, name, key)
+    if found == expected and data is None:
+        txn.delete(entry_key(name, key), db=tables.entries)
+    elif found == expected and data is not None:
+        txn.put(entry_key(name, key), encode(EntryRecord(name, key, found + 1, data)), db=tables.entries)
     return found
 
 

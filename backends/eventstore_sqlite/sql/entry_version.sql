@@ -1,0 +1,3 @@
+SELECT version
+FROM consumer_entries
+WHERE name = :name AND key = :key
