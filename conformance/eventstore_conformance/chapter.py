@@ -76,13 +76,13 @@ def where_claimed(
 ) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., Awaitable[None]]]:
     """Run a test where the backend claims the capability; elsewhere check that `refused` is refused for the lack of it.
 
-    The test takes the fixture `store`.
+    The test takes the fixture `store`, or `two_stores`.
     """
 
     def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         @wraps(test)
         async def claimed_or_refused(self: Chapter, **fixtures: Any) -> None:
-            store: EventStore = fixtures["store"]
+            store: EventStore = fixtures["store"] if "store" in fixtures else fixtures["two_stores"][0]
             if capability in store.capabilities:
                 await test(self, **fixtures)
                 return

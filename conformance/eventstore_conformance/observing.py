@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -112,3 +112,20 @@ async def let_others_run(turns: int = 1) -> None:
         turn = loop.create_future()
         loop.call_soon(turn.set_result, None)
         await turn
+
+
+async def pass_time(seconds: float) -> None:
+    """Let time pass: in the hands of a slow handler, or between two looks at what tells nobody."""
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    timer = loop.call_later(seconds, over.set_result, None)
+    try:
+        await over
+    finally:
+        timer.cancel()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when a condition holds."""
+    while not condition():
+        await pass_time(0.002)

@@ -4,6 +4,9 @@ from eventstore_conformance.append import Append
 from eventstore_conformance.append_many import AppendMany
 from eventstore_conformance.checkpoints import Checkpoints
 from eventstore_conformance.concurrency import Concurrency
+from eventstore_conformance.consumer_errors import ConsumerErrors
+from eventstore_conformance.consumer_workers import ConsumerWorkers
+from eventstore_conformance.consumers import Consumers
 from eventstore_conformance.data import Data
 from eventstore_conformance.faults import Faults
 from eventstore_conformance.filters import Filters
@@ -39,6 +42,9 @@ CHAPTERS = (
     Checkpoints,
     Subscriptions,
     StreamSubscriptions,
+    Consumers,
+    ConsumerWorkers,
+    ConsumerErrors,
     Truncate,
     Delete,
     Opening,

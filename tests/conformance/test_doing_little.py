@@ -10,6 +10,9 @@ from eventstore import EventStore
 from eventstore.backend import Backend
 from eventstore.operations import Limits
 from eventstore_conformance.chapter import MakeStore
+from eventstore_conformance.consumer_errors import ConsumerErrors
+from eventstore_conformance.consumer_workers import ConsumerWorkers
+from eventstore_conformance.consumers import Consumers
 from eventstore_conformance.opening import Opening
 from eventstore_conformance.ordering import Ordering
 from eventstore_conformance.snapshots import Snapshots
@@ -40,7 +43,7 @@ class TestModest(Transactions, SqlTransactions, Ordering, Snapshots, Opening, St
         return partial(store_over, Modest)
 
 
-class TestPolling(Subscriptions, StreamSubscriptions):
+class TestPolling(Subscriptions, StreamSubscriptions, Consumers, ConsumerWorkers, ConsumerErrors):
     @pytest.fixture
     def make_store(self) -> MakeStore:
         return partial(store_over, Polling)

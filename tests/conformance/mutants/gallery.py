@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.conformance.mutants import (
     appending,
+    consuming,
     faulty,
     filtering,
     following,
@@ -32,6 +33,7 @@ MODULES = (
     ordering,
     positions,
     following,
+    consuming,
     racing,
     transacting,
     joining,
