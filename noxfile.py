@@ -15,8 +15,8 @@ nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["lint", "types", "build", "conformance", "tests"]
 
 SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
-TWO_AT_A_TIME = ("--numprocesses=2", "--quiet")
-SUITES = [f"tests/conformance/test_{engine}.py" for engine in ("memory", "sqlite", "postgres")]
+TWO_AT_A_TIME = ("--numprocesses=2", "--dist=worksteal", "--quiet")
+SUITES = [f"tests/conformance/test_{engine}.py" for engine in ("memory", "sqlite")]
 SERVERS = """
 from tests.postgres_server import default_binaries, find_servers
 by_version = {server.version: server.bin for server in find_servers() if server != default_binaries()}
@@ -57,13 +57,14 @@ PYTHONS = found_pythons()
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """All tests on the oldest Python, with coverage; on the others the core's, and the suite on each engine."""
+    """All tests on the oldest Python, with coverage; the core and the suite on the others, the newest with Postgres."""
     sync(session, "test")
     if session.python == PYTHONS[0]:
         data = {"COVERAGE_FILE": str(Path(session.virtualenv.location, "coverage").resolve())}
         session.run("pytest", "--cov", *TWO_AT_A_TIME, *session.posargs, env=data)
     else:
-        session.run("pytest", "tests/core", *SUITES, *TWO_AT_A_TIME, *session.posargs)
+        postgres = ["tests/conformance/test_postgres.py"] if session.python == PYTHONS[-1] else []
+        session.run("pytest", "tests/core", *SUITES, *postgres, *TWO_AT_A_TIME, *session.posargs)
 
 
 @nox.session

@@ -25,6 +25,7 @@ from eventstore import (
     UnknownOption,
     open_store,
 )
+from eventstore_postgres.schema import SCHEMA_VERSION
 
 pytestmark = pytest.mark.asyncio
 
@@ -68,9 +69,9 @@ async def create(url: str) -> None:
 
 async def test_opening_a_store_creates_its_schema_once(postgres_url: str) -> None:
     async with open_store(postgres_url) as store:
-        assert await store.schema_version() == 1
+        assert await store.schema_version() == SCHEMA_VERSION
     async with open_store(postgres_url) as store:
-        assert await store.schema_version() == 1
+        assert await store.schema_version() == SCHEMA_VERSION
 
 
 async def test_many_processes_can_create_the_schema_at_the_same_time(postgres_url: str) -> None:
@@ -101,7 +102,7 @@ async def test_a_schema_name_is_plain_data(postgres_server: str, name: str) -> N
 async def test_a_store_that_may_not_migrate_names_the_version_that_it_needs(postgres_url: str) -> None:
     with pytest.raises(SchemaOutdated) as caught:
         await open_store(postgres_url, migrate=False).open()
-    assert (caught.value.found, caught.value.needed) == (0, 1)
+    assert (caught.value.found, caught.value.needed) == (0, SCHEMA_VERSION)
     await open_store(postgres_url).migrate()
     async with open_store(f"{postgres_url}&migrate=false") as store:
         assert await store.head() == 0
@@ -115,7 +116,7 @@ async def test_a_schema_newer_than_the_code_is_refused(postgres_url: str, connec
     await connection.execute("INSERT INTO schema_migrations (version, name) VALUES (99, 'from the future')")
     with pytest.raises(SchemaTooNew) as caught:
         await open_store(postgres_url).open()
-    assert (caught.value.found, caught.value.known) == (99, 1)
+    assert (caught.value.found, caught.value.known) == (99, SCHEMA_VERSION)
 
 
 @pytest.mark.parametrize("change", ["CACHE 10", "INCREMENT BY 2", "MAXVALUE 1000 CYCLE"])

@@ -86,11 +86,12 @@ async def test_what_plain_sql_inserts_is_found(postgres_url: str) -> None:
     async with open_store(postgres_url, poll_interval=0.05) as store:
         asked = await waiting(store.subscribe(filter=Filter(stream_types=["order"])))
         async with connected(postgres_url) as connection:
-            events = store._backend._queries.qualified("events")  # type: ignore[attr-defined]
-            await connection.execute(
-                f"INSERT INTO {events} (event_id, stream_id, stream_type, version, event_type, data, metadata, "
-                "created_at) VALUES (gen_random_uuid(), 'order-1', 'order', 1, 'Placed', '{}', '{}', now())"
+            insert = sql.SQL(
+                "INSERT INTO {}.events "
+                "(event_id, stream_id, stream_type, version, event_type, data, metadata, created_at) "
+                "VALUES (gen_random_uuid(), 'order-1', 'order', 1, 'Placed', '{{}}', '{{}}', now())"
             )
+            await connection.execute(insert.format(sql.Identifier(postgres_url.rpartition("schema=")[2])))
         assert (await asked).event_type == "Placed"
 
 
@@ -103,6 +104,32 @@ async def test_a_rolled_back_hole_holds_no_subscriber_up(postgres_url: str) -> N
             await connection.execute("ROLLBACK")
         # Nobody tells of a rollback: it is looked for as long as an append is in flight, whatever the poll interval.
         assert await asked == recorded
+
+
+async def test_a_hole_is_passed_beside_a_load_that_never_pauses(postgres_url: str) -> None:
+    """What is waited for are the appends in flight at the hole, and not those that come after them."""
+    async with open_store(postgres_url, poll_interval=NEVER) as store, open_store(postgres_url) as other:
+        events = store.subscribe(filter=Filter(stream_types=["slow", "above"]))
+        asked = await waiting(events)
+        is_over = asyncio.Event()
+
+        async def load(writer: int) -> None:
+            count = 0
+            while not is_over.is_set():
+                await append(other, f"load-{writer}-{count}")
+                count += 1
+
+        async with asyncio.TaskGroup() as writers:
+            for writer in range(8):
+                writers.create_task(load(writer))
+            async with append_in_flight(store, postgres_url, "slow-1") as connection:
+                above = await append(other, "above-1")
+                assert not asked.done()
+                await connection.execute("COMMIT")
+            received = [await asked, await anext(events)]
+            is_over.set()
+        assert [event.stream_id for event in received] == ["slow-1", "above-1"]
+        assert received[1] == above
 
 
 # --- Lines and servers -----------------------------------------------------------------------------------------------

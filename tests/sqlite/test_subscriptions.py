@@ -58,7 +58,7 @@ async def test_what_plain_sql_inserts_is_delivered(path: Path, store: EventStore
     events = store.subscribe(after=recorded.global_position)
     asked = asyncio.create_task(anext(events))
     connection = sqlite3.connect(path)
-    columns = [row[1] for row in connection.execute("PRAGMA table_info(events)")]
+    columns: list[str] = [row[1] for row in connection.execute("PRAGMA table_info(events)")]
     changed = {"version": "2", "global_position": "global_position + 1", "event_id": f"'{uuid4()}'"}
     values = ", ".join(changed.get(column, column) for column in columns)
     connection.execute(f"INSERT INTO events ({', '.join(columns)}) SELECT {values} FROM events")
