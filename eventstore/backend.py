@@ -56,6 +56,9 @@ class Capability(Enum):
     CONSUMERS = "consumers"
     """`Backend.list_entries` and `Backend.save_entry`: what consumers keep of their progress."""
 
+    GROUP_COMMIT = "group commit"
+    """`Backend.append` of many transactions costs little more than of one: concurrent appends are gathered for it."""
+
     SQL_TRANSACTIONS = "SQL transactions"
     """The caller's own SQL joins in: a transaction has a `connection`, and `Backend.bind()` joins the caller's."""
 
@@ -132,6 +135,14 @@ class Conflict(msgspec.Struct, frozen=True):
 Outcome: TypeAlias = Appended | Conflict
 
 
+class Deferred(msgspec.Struct, frozen=True):
+    """Nothing of the transaction was stored, for reasons that lie in the company: the core calls again with it alone.
+
+    So a transaction that would have to wait for somebody else's does not make its neighbours wait. One that is alone in
+    its call is never deferred.
+    """
+
+
 class LogPage(msgspec.Struct, frozen=True):
     """One page of the log.
 
@@ -194,12 +205,13 @@ class Entry(msgspec.Struct, frozen=True):
 class Session(Protocol):
     """The primitives that work alike on a store and inside a transaction."""
 
-    async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
+    async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome | Deferred]:
         """Store each transaction, or say why not, in order; return an outcome for each.
 
         A transaction is stored wholly or not at all. It is stored when every stream meets its expectation and is not
         deleted and none of the event ids is in the store; otherwise its outcome is a `Conflict`. The transactions fail
         on their own: one's conflict leaves the others alone. When the call returns, all that was stored is durable.
+        When it raises, some of them may be stored, wholly: the core asks again, by their event ids.
 
         Events get the next versions of their stream without a gap, growing positions that were never used before (nor
         told to a transaction that rolled back), and the store's clock, which never goes back within a stream.

@@ -11,11 +11,15 @@ import msgspec
 from eventstore.arguments import check_integer, check_name, check_optional_integer
 from eventstore.backend import (
     Appended,
+    Conflict,
+    Deferred,
     Direction,
     EncodedSnapshot,
+    Outcome,
     Session,
     Snapshot,
     StreamInfo,
+    Transaction,
 )
 from eventstore.errors import (
     CheckpointConflict,
@@ -102,14 +106,17 @@ class Operations(ABC):
 
     async def _append(self, writes: Sequence[StreamWrite]) -> list[list[RecordedEvent]]:
         transaction, payloads = encode_writes(writes, self._limits.max_event_size)
-        writer = self._writer()
         while True:
-            (outcome,) = await self._repeatable(writer.append, [transaction])
+            outcome = await self._write(transaction)
             if isinstance(outcome, Appended):
                 return recorded_events(transaction, payloads, outcome)
-            recorded = resolve_conflict(transaction, outcome)
+            recorded = resolve_conflict(transaction, outcome) if isinstance(outcome, Conflict) else None
             if recorded is not None:
                 return recorded
+
+    async def _write(self, transaction: Transaction) -> Outcome | Deferred:
+        (outcome,) = await self._writer().append([transaction])
+        return outcome
 
     # --- Reading a stream ----------------------------------------------------------------------------------------
 

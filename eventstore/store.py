@@ -11,11 +11,22 @@ from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from eventstore.arguments import check_integer, check_name, check_optional_integer
-from eventstore.backend import Backend, Capability, Direction, LogPage, Session, SessionInTransaction
+from eventstore.backend import (
+    Backend,
+    Capability,
+    Deferred,
+    Direction,
+    LogPage,
+    Outcome,
+    Session,
+    SessionInTransaction,
+    Transaction,
+)
 from eventstore.consumers import Consumer, ConsumerStatus, Switch, all_consumers
 from eventstore.errors import CapabilityNotSupported, InvalidArgument, StoreNotOpen, StoreUnavailable, TransactionError
 from eventstore.events import RecordedEvent
 from eventstore.filters import Filter, check_filter
+from eventstore.group_commit import GroupCommit
 from eventstore.handlers import Handler, Handling
 from eventstore.operations import Limits, Operations
 from eventstore.policies import ConsumerOptions, OnError, Retry
@@ -48,6 +59,8 @@ class EventStore(Operations):
         if isinstance(retry_timeout, bool) or not isinstance(retry_timeout, (int, float)) or not retry_timeout >= 0:
             raise InvalidArgument("retry_timeout", retry_timeout, "give a number of seconds, at least 0")
         self._backend = backend
+        gathers = Capability.GROUP_COMMIT in backend.capabilities
+        self._group_commit = GroupCommit(backend.append) if gathers else None
         self._retry_timeout = retry_timeout
         self._is_open = False
         self._is_closed = False
@@ -83,7 +96,11 @@ class EventStore(Operations):
         """Release everything; idempotent. A closed store stays closed."""
         self._is_open = False
         self._is_closed = True
-        await self._backend.close()
+        try:
+            if self._group_commit is not None:
+                await self._group_commit.close()
+        finally:
+            await self._backend.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -313,6 +330,12 @@ class EventStore(Operations):
         self._check_open()
         self._check_outside_transaction()
         return self._backend
+
+    async def _write(self, transaction: Transaction) -> Outcome | Deferred:
+        self._writer()
+        if self._group_commit is None:
+            return await self._repeatable(super()._write, transaction)
+        return await self._repeatable(self._group_commit.append, transaction)
 
     async def _repeatable(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

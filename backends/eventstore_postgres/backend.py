@@ -12,7 +12,7 @@ from psycopg import AsyncConnection, AsyncTransaction, IsolationLevel
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
-from eventstore.backend import Appended, Capability, Direction, LogPage, Outcome, Transaction
+from eventstore.backend import Appended, Capability, Deferred, Direction, LogPage, Outcome, Transaction
 from eventstore.cancellation import heeding_cancellation, uninterrupted
 from eventstore.errors import InvalidArgument, StoreUnavailable, TransactionError
 from eventstore.filters import Filter
@@ -139,7 +139,7 @@ class PostgresBackend(PostgresSession):
         """Return the last settled position."""
         return await self._log.head()
 
-    async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
+    async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome | Deferred]:
         """Store each transaction, or say why not, and wake those who wait."""
         outcomes = await super().append(transactions)
         if any(isinstance(outcome, Appended) for outcome in outcomes):

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from operator import itemgetter
 from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection
 
 from eventstore.backend import (
-    Appended,
-    AppendedStream,
     Conflict,
+    Deferred,
     Direction,
     EncodedSnapshot,
     Entry,
@@ -30,8 +28,9 @@ from eventstore.cancellation import heeding_cancellation
 from eventstore.errors import TransactionConflict
 from eventstore.events import RecordedEvent, decode_json, stream_type_of
 from eventstore.filters import wanted_ids
-from eventstore.versions import MAX_VERSION, ExpectedVersion, is_met, version_range
-from eventstore_postgres.arrays import BigintArray, TextArray, UuidArray
+from eventstore.versions import MAX_VERSION, ExpectedVersion, is_met
+from eventstore_postgres.appending import DECIDING_INDEXES, append_all, append_one
+from eventstore_postgres.arrays import TextArray
 from eventstore_postgres.failures import translated_failures
 from eventstore_postgres.fetching import fetch
 from eventstore_postgres.jsonb import jsonb_text
@@ -39,9 +38,6 @@ from eventstore_postgres.queries import Queries
 from eventstore_postgres.rows import recorded_event
 
 _LOCK_SEED: Final = 0x6576656E74
-
-# The unique indexes that decide races; any other, the user's own say, is none of ours to try again for.
-_DECIDING: Final = ("events_event_id_key", "events_stream_id_version_key")
 
 
 class PostgresSession(ABC):
@@ -61,38 +57,18 @@ class PostgresSession(ABC):
 
     # --- Appending -----------------------------------------------------------------------------------------------
 
-    async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
+    async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome | Deferred]:
         """Store each transaction, or say why not."""
         async with self._connected(writes=True) as connection:
+            if not self._in_transaction:
+                return await append_all(self._queries, connection, transactions)
             return [await self._append(connection, transaction) for transaction in transactions]
 
     async def _append(self, connection: AsyncConnection, transaction: Transaction) -> Outcome:
-        parameters = _append_parameters(transaction)
-        collided = False
-        try:
-            # On its own the statement is its own transaction; within another, a failure must leave that one usable.
-            async with connection.transaction() if self._in_transaction else nullcontext():
-                rows = await self._fetch(connection, "append", parameters)
-        except psycopg.errors.UniqueViolation as error:
-            if error.diag.constraint_name not in _DECIDING:
-                raise
-            collided, rows = True, []
-        if rows:
-            return _appended(transaction, rows)
-        conflict = await self._conflict(connection, transaction, parameters)
-        if collided and self._in_transaction and _is_spurious(transaction, conflict):
+        outcome = await append_one(self._queries, connection, transaction, in_transaction=True)
+        if isinstance(outcome, Conflict) and _is_spurious(transaction, outcome):
             await self._check_isolation(connection)
-        return conflict
-
-    async def _conflict(
-        self, connection: AsyncConnection, transaction: Transaction, parameters: dict[str, object]
-    ) -> Conflict:
-        rows = await self._fetch(connection, "conflict", parameters)
-        states = {number: (version, deleted) for number, version, deleted, *_ in rows}
-        return Conflict(
-            tuple(StreamState(append.stream_id, *states[number]) for number, append in enumerate(transaction, 1)),
-            tuple(recorded_event(event) for _, _, _, *event in rows if event[0] is not None),
-        )
+        return outcome
 
     async def _check_isolation(self, connection: AsyncConnection) -> None:
         """Refuse to try for ever what a snapshot taken before the other writer's commit can never place."""
@@ -182,7 +158,7 @@ class PostgresSession(ABC):
                     async with connection.transaction():
                         return await self._delete(connection, stream_id, expected_version, erase=erase)
                 except psycopg.errors.UniqueViolation as error:
-                    if error.diag.constraint_name not in _DECIDING:
+                    if error.diag.constraint_name not in DECIDING_INDEXES:
                         raise
                     if self._in_transaction:
                         await self._check_isolation(connection)
@@ -351,38 +327,6 @@ class PostgresTransaction(PostgresSession):
         async with self._one_call:
             with heeding_cancellation(), translated_failures(in_transaction=True):
                 yield self._connection
-
-
-def _append_parameters(transaction: Transaction) -> dict[str, object]:
-    events = [
-        (number, place, event)
-        for number, append in enumerate(transaction, 1)
-        for place, event in enumerate(append.events, 1)
-    ]
-    ranges = [version_range(append.expected_version) for append in transaction]
-    return {
-        "stream_ids": TextArray(append.stream_id for append in transaction),
-        "lowest": BigintArray(lowest for lowest, _ in ranges),
-        "highest": BigintArray(highest for _, highest in ranges),
-        "numbers": BigintArray(number for number, _, _ in events),
-        "places": BigintArray(place for _, place, _ in events),
-        "event_ids": UuidArray(event.event_id for _, _, event in events),
-        "event_types": TextArray(event.event_type for _, _, event in events),
-        "data": TextArray(jsonb_text(event.data) for _, _, event in events),
-        "metadata": TextArray(jsonb_text(event.metadata) for _, _, event in events),
-    }
-
-
-def _appended(transaction: Transaction, rows: list[tuple[Any, ...]]) -> Appended:
-    # Stored in the order of the streams' ids, placed in that of the transaction.
-    remaining = iter(sorted(rows, key=itemgetter(1)))
-    streams = []
-    for append in transaction:
-        placed = [next(remaining) for _ in append.events]
-        first_version, _, created_at = placed[0]
-        positions = tuple(position for _, position, _ in placed)
-        streams.append(AppendedStream(first_version, positions, created_at.astimezone(UTC)))
-    return Appended(tuple(streams))
 
 
 def _is_spurious(transaction: Transaction, conflict: Conflict) -> bool:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from operator import itemgetter
-from typing import TypeAlias
-from uuid import UUID
 
 import msgspec
 
@@ -17,31 +14,13 @@ from eventstore.backend import (
     StreamState,
     Transaction,
 )
+from eventstore.batches import Batch
 from eventstore.versions import version_range
 from eventstore_sqlite import queries
 from eventstore_sqlite.records import split_facts, time_of
 from eventstore_sqlite.statements import Parameters, Row, Run
 
-Batch: TypeAlias = list[Transaction]
-"""Transactions that share neither a stream nor an event id, so that one statement can store them all."""
-
 _position = itemgetter(2)
-
-
-def batches(transactions: Sequence[Transaction]) -> Iterator[Batch]:
-    """Cut a list of transactions into batches, in order."""
-    batch: Batch = []
-    taken: set[str | UUID] = set()
-    for transaction in transactions:
-        names: set[str | UUID] = {append.stream_id for append in transaction}
-        names.update(event.event_id for append in transaction for event in append.events)
-        if not taken.isdisjoint(names):
-            yield batch
-            batch, taken = [], set()
-        batch.append(transaction)
-        taken |= names
-    if batch:
-        yield batch
 
 
 async def append_batch(batch: Batch, write: Run, read: Run) -> list[Outcome]:

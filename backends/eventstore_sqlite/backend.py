@@ -38,8 +38,8 @@ class SqliteBackend(SqliteSession):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """Transactions with the caller's own SQL; in a file, what survives the process and is shared with others."""
-        always = frozenset({Capability.TRANSACTIONS, Capability.SQL_TRANSACTIONS, Capability.CONSUMERS})
-        return always if self._file.is_private else always | {Capability.DURABLE, Capability.SHARED}
+        in_a_file = frozenset({Capability.DURABLE, Capability.SHARED})
+        return frozenset(Capability) - in_a_file if self._file.is_private else frozenset(Capability)
 
     async def open(self) -> None:
         """Open the file, and create or upgrade the schema unless switched off."""

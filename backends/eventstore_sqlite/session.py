@@ -14,10 +14,11 @@ from eventstore.backend import (
     StreamState,
     Transaction,
 )
+from eventstore.batches import batches
 from eventstore.events import RecordedEvent
 from eventstore.versions import ExpectedVersion, is_met
 from eventstore_sqlite import queries, records
-from eventstore_sqlite.appending import append_batch, batches
+from eventstore_sqlite.appending import append_batch
 from eventstore_sqlite.statements import Run, Statements
 
 

@@ -34,7 +34,7 @@ async def test_every_private_store_is_another(temporary: Path) -> None:
 
 async def test_it_claims_neither_to_last_nor_to_be_shared() -> None:
     store = open_store("sqlite://")
-    assert store.capabilities == {Capability.TRANSACTIONS, Capability.SQL_TRANSACTIONS, Capability.CONSUMERS}
+    assert store.capabilities == set(Capability) - {Capability.DURABLE, Capability.SHARED}
     assert open_store("sqlite:///app.db").capabilities == set(Capability)
 
 

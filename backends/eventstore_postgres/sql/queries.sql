@@ -21,24 +21,72 @@ LEFT JOIN LATERAL (
 ) AS last_event ON true
 LEFT JOIN {schema}.stream_lifecycle AS lifecycle ON lifecycle.stream_id = stream.stream_id
 
+-- name: append_event
+-- One event in one round trip: the commonest append, with nothing in its statement that it does not need. The unique
+-- indexes decide what the snapshot cannot see, a racing writer or an id that is stored; and a function what they cannot
+-- see, events that were removed meanwhile.
+INSERT INTO {schema}.events (event_id, stream_id, stream_type, version, event_type, data, metadata, created_at)
+SELECT
+    %(event_id)s,
+    %(stream_id)s,
+    %(stream_type)s,
+    head.version + 1,
+    %(event_type)s,
+    %(data)s::jsonb,
+    %(metadata)s::jsonb,
+    head.created_at
+FROM (
+    SELECT
+        GREATEST(last_event.version, lifecycle.version, 0) AS version,
+        GREATEST(statement_timestamp(), last_event.created_at, lifecycle.created_at) AS created_at
+    FROM (VALUES (%(stream_id)s)) AS stream (stream_id)
+    LEFT JOIN LATERAL (
+        SELECT events.version, events.created_at
+        FROM {schema}.events
+        WHERE events.stream_id = stream.stream_id
+        ORDER BY events.version DESC
+        LIMIT 1
+    ) AS last_event ON true
+    LEFT JOIN {schema}.stream_lifecycle AS lifecycle ON lifecycle.stream_id = stream.stream_id
+    WHERE lifecycle.deleted IS NOT TRUE
+) AS head
+WHERE head.version BETWEEN %(lowest)s AND %(highest)s
+RETURNING
+    stream_id, version, global_position, created_at, {schema}.refuse_overtaken_event(stream_id, version)
+
 -- name: append
--- A transaction in one round trip: every stream meets its expectation and all events are inserted, or none is.
--- The unique indexes decide what the snapshot cannot see: a racing writer, an id stored in another stream; and a trigger
--- what they cannot see: events that were removed meanwhile.
+-- Transactions that share neither a stream nor an event id, in one round trip: of each, every stream meets its
+-- expectation, no event id is stored, and all events are inserted; or none is. What the snapshot cannot see is decided as
+-- above.
+--
+-- `lock_timeout` bounds how long this statement waits for other writers of the same streams; NULL leaves it as it is.
 WITH heads AS MATERIALIZED (
     {heads}
-), expectation AS (
-    SELECT number, lowest, highest
-    FROM unnest(%(lowest)s::bigint[], %(highest)s::bigint[]) WITH ORDINALITY AS range (lowest, highest, number)
-), arrivals AS (
+), targets AS MATERIALIZED (
     SELECT
-        event.event_id,
+        heads.number,
+        range.transaction_number,
         heads.stream_id,
-        heads.version + event.place AS version,
-        event.event_type,
-        event.data,
-        event.metadata,
-        heads.created_at
+        heads.version,
+        heads.created_at,
+        heads.deleted OR heads.version NOT BETWEEN range.lowest AND range.highest AS is_refused
+    FROM (
+        SELECT set_config('lock_timeout', COALESCE(%(lock_timeout)s, current_setting('lock_timeout')), true) AS is_set
+    ) AS patience
+    JOIN unnest(%(transaction_numbers)s::bigint[], %(lowest)s::bigint[], %(highest)s::bigint[])
+        WITH ORDINALITY AS range (transaction_number, lowest, highest, number) ON patience.is_set IS NOT NULL
+    JOIN heads USING (number)
+), arrivals AS MATERIALIZED (
+    SELECT
+        event.*,
+        targets.transaction_number,
+        targets.stream_id,
+        targets.version + event.place AS version,
+        targets.created_at,
+        -- A scalar, so that it is looked up by the index whatever the planner thinks of the table.
+        targets.is_refused OR COALESCE(
+            (SELECT true FROM {schema}.events WHERE events.event_id = event.event_id LIMIT 1), false
+        ) AS is_refused
     FROM unnest(
         %(numbers)s::bigint[],
         %(places)s::bigint[],
@@ -47,33 +95,35 @@ WITH heads AS MATERIALIZED (
         %(data)s::text[],
         %(metadata)s::text[]
     ) AS event (number, place, event_id, event_type, data, metadata)
-    JOIN heads USING (number)
-    WHERE (
-        SELECT bool_and(NOT heads.deleted AND heads.version BETWEEN expectation.lowest AND expectation.highest)
-        FROM heads
-        JOIN expectation USING (number)
-    )
+    JOIN targets USING (number)
     ORDER BY event.number, event.place
 ), placed AS MATERIALIZED (
     -- Positions are drawn in the order in which the events were given. The statement has its lock on the table by now.
-    SELECT nextval({sequence}) AS global_position, arrivals.* FROM arrivals
+    SELECT nextval({sequence}) AS global_position, arrivals.*
+    FROM arrivals
+    WHERE transaction_number NOT IN (SELECT transaction_number FROM arrivals WHERE is_refused)
+), inserted AS (
+    INSERT INTO {schema}.events
+        (global_position, event_id, stream_id, stream_type, version, event_type, data, metadata, created_at)
+    SELECT
+        global_position,
+        event_id,
+        stream_id,
+        split_part(stream_id, '-', 1),
+        version,
+        event_type,
+        data::jsonb,
+        metadata::jsonb,
+        GREATEST(statement_timestamp(), created_at)
+    FROM placed
+    -- In one order for all writers: two that write to the same streams wait for each other in turn, never in a circle.
+    ORDER BY stream_id, version
+    RETURNING stream_id, version, global_position, created_at
+), checked AS MATERIALIZED (
+    SELECT {schema}.refuse_overtaken_events(array_agg(stream_id), array_agg(version))
+    FROM (SELECT stream_id, min(version) AS version FROM inserted GROUP BY stream_id) AS first
 )
-INSERT INTO {schema}.events
-    (global_position, event_id, stream_id, stream_type, version, event_type, data, metadata, created_at)
-SELECT
-    global_position,
-    event_id,
-    stream_id,
-    split_part(stream_id, '-', 1),
-    version,
-    event_type,
-    data::jsonb,
-    metadata::jsonb,
-    GREATEST(statement_timestamp(), created_at)
-FROM placed
--- In one order for all writers: two that write to the same streams then wait for each other in turn, never in a circle.
-ORDER BY stream_id, version
-RETURNING version, global_position, created_at
+SELECT inserted.* FROM checked, inserted
 
 -- name: conflict
 -- Why nothing was appended, at one instant: each stream's state, and beside the first the events that have one of the

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from eventstore import EventStore, ExpectedVersion, NewEvent, RecordedEvent, StorageError, StreamWrite
-from eventstore.backend import Appended, Direction, EncodedEvent, Outcome, StreamAppend, Transaction
+from eventstore.backend import Appended, Conflict, Direction, EncodedEvent, Outcome, StreamAppend, Transaction
 from eventstore.events import decode_json
 from eventstore.outcomes import recorded_events, resolve_conflict
 from eventstore_memory import MemoryBackend
@@ -143,7 +143,7 @@ class ChecksNothing(EventStore):
             (outcome,) = await self._writer().append([transaction])
             if isinstance(outcome, Appended):
                 return recorded_events(transaction, payloads, outcome)
-            recorded = resolve_conflict(transaction, outcome)
+            recorded = resolve_conflict(transaction, outcome) if isinstance(outcome, Conflict) else None
         return recorded
 
 
