@@ -10,6 +10,7 @@ from eventstore_conformance.consumers import Consumers
 from eventstore_conformance.data import Data
 from eventstore_conformance.faults import Faults
 from eventstore_conformance.filters import Filters
+from eventstore_conformance.group_commit import GroupCommit
 from eventstore_conformance.in_flight import InFlight
 from eventstore_conformance.lifecycle import Delete, Truncate
 from eventstore_conformance.listing import Listing
@@ -36,6 +37,7 @@ CHAPTERS = (
     Ordering,
     InFlight,
     Concurrency,
+    GroupCommit,
     Transactions,
     SqlTransactions,
     Snapshots,

@@ -36,7 +36,7 @@ class CommitsEachCall(MemoryBackend):
             yield MemoryTransaction(self._state)
 
 
-@caught_by("TX-02", "TX-03", "TX-13")
+@caught_by("TX-02", "TX-03", "TX-13", "GROUP-08")
 class CommitsInAnyCase(MemoryBackend):
     """Commits in a `finally`: what failed half-way is kept."""
 
