@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from eventstore import EventStore, StoreUnavailable
-from eventstore.backend import Backend, Capability, Conflict, Deferred, Outcome, Transaction
+from eventstore.backend import Backend, Conflict, Deferred, Outcome, Transaction
 from eventstore.group_commit import MAX_EVENTS, GroupCommit, _Member
-from eventstore_memory import MemoryBackend
 from tests.conformance.mutants.declaring import caught_by
-
-
-class DistantMemory(MemoryBackend):
-    """A sound store that is some turns of the event loop away, so that groups form; each call is one commit."""
-
-    capabilities = MemoryBackend.capabilities | {Capability.GROUP_COMMIT}
-
-    async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
-        for _ in range(3):
-            await asyncio.sleep(0)
-        return await super().append(transactions)
+from tests.conformance.mutants.sound import DistantMemory
 
 
 class Gathering(EventStore):
@@ -127,7 +115,7 @@ class _Unforgiving(GroupCommit):
 
 
 @caught_by("GROUP-05", "RACE-11")
-class CancelsTheWholeGroup(Gathering):
+class PassesTheCancellationOn(Gathering):
     """Passes the cancellation of one caller on to the call that writes for all."""
 
     gathers = _Unforgiving

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from eventstore import Capability, ExpectedVersion
-from eventstore.backend import EncodedEvent, StreamAppend, Transaction
+from eventstore.backend import EncodedEvent, Outcome, StreamAppend, Transaction
 from eventstore.watching import Look, Watch
 from eventstore_memory import MemoryBackend
 from eventstore_memory.state import State, utc_now
@@ -56,7 +56,18 @@ class SharedMemory(MemoryBackend):
         self.database.state = state
 
 
-SOUND: tuple[type[Any], ...] = (MemoryBackend, SharedMemory, CarelessState)
+class DistantMemory(MemoryBackend):
+    """A sound store that is some turns of the event loop away, so that groups form; each call is one commit."""
+
+    capabilities = MemoryBackend.capabilities | {Capability.GROUP_COMMIT}
+
+    async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return await super().append(transactions)
+
+
+SOUND: tuple[type[Any], ...] = (MemoryBackend, SharedMemory, CarelessState, DistantMemory)
 
 
 def expecting(transaction: Transaction, expect: Callable[[StreamAppend], ExpectedVersion]) -> Transaction:
