@@ -90,6 +90,13 @@ def mutants(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure every path beside its floor, the textbook way and the peers: five minutes; `-- --quick`, `-- --only P2`."""
+    sync(session, "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: lint and format."""
     sync(session, "lint")
@@ -100,8 +107,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """The strict types of mypy, and pyright's."""
-    sync(session, "test", "types")
-    session.run("mypy", "eventstore", "backends", "conformance", "examples", "tests", "noxfile.py")
+    sync(session, "test", "bench", "types")
+    session.run("mypy", "eventstore", "backends", "benchmarks", "conformance", "examples", "tests", "noxfile.py")
     session.run("pyright")
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
 from typing import Any, Final, TypeAlias
 
@@ -57,8 +56,11 @@ class GroupCommit:
         if self._goes_apart(transaction):
             return await self._alone(transaction)
         if not self._line and self._under_way < CALLS_UNDER_WAY:
-            with self._call():
+            self._under_way += 1
+            try:
                 return await self._alone(transaction)
+            finally:
+                self._end_call()
         member = _Member(transaction)
         self._line.append(member)
         try:
@@ -87,16 +89,6 @@ class GroupCommit:
     async def _alone(self, transaction: Transaction) -> Outcome | Deferred:
         (outcome,) = await self._append([transaction])
         return outcome
-
-    @contextmanager
-    def _call(self) -> Iterator[None]:
-        """Count a call to the backend; those in line go on when it has ended."""
-        self._under_way += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-            self._go_on()
 
     def _go_on(self) -> None:
         while self._line and self._under_way < CALLS_UNDER_WAY:
@@ -144,7 +136,8 @@ class GroupCommit:
                 else:
                     member.succeed(outcome)
 
-    def _end_call(self, group: _Group) -> None:
+    def _end_call(self, group: _Group | None = None) -> None:
+        """Note that a call to the backend has ended; those in line go on."""
         self._under_way -= 1
         self._go_on()
 

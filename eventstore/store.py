@@ -30,6 +30,7 @@ from eventstore.group_commit import GroupCommit
 from eventstore.handlers import Handler, Handling
 from eventstore.operations import Limits, Operations
 from eventstore.policies import ConsumerOptions, OnError, Retry
+from eventstore.reading_ahead import ReadingAhead
 from eventstore.retries import call_again
 from eventstore.subscriptions import END, LONGEST_WAIT, LogEnd, Page, Source, Subscription
 
@@ -132,8 +133,9 @@ class EventStore(Operations):
     ) -> AsyncIterator[RecordedEvent]:
         """Read the log by global position, between `after` and `before`, both exclusive; backward from its head.
 
-        Reads a page at a time and ends at the head of the log. Any position seen is a safe bookmark: an event that
-        commits later never appears at or below it. Raises `InvalidArgument` at once.
+        Reads a page at a time, the next one while the second or a later one is used, and ends at the head of the log.
+        Any position seen is a safe bookmark: an event that commits later never appears at or below it. Raises
+        `InvalidArgument` at once.
         """
         check_integer("after", after, 0)
         check_optional_integer("before", before, 0)
@@ -147,17 +149,30 @@ class EventStore(Operations):
     ) -> AsyncIterator[RecordedEvent]:
         start = after if direction is Direction.FORWARD else before
         remaining = limit
-        while remaining != 0:
-            page = await self._log_page(start, self._page(remaining), direction, filter)
-            for event in page.events:
-                if event.global_position <= after or (before is not None and event.global_position >= before):
+        ahead = ReadingAhead[LogPage]()
+        is_first = True
+        try:
+            while remaining != 0:
+                if ahead.has_begun:
+                    page = await ahead.take()
+                else:
+                    page = await self._log_page(start, self._page(remaining), direction, filter)
+                start = page.looked_to
+                passed = start <= after if direction is Direction.BACKWARD else before is not None and start >= before
+                remaining = None if remaining is None else remaining - len(page.events)
+                is_last = page.at_end or passed or remaining == 0
+                # Not while the first is used: most who want no more than a few events leave there.
+                if not is_last and not is_first:
+                    ahead.begin(self._log_page(start, self._page(remaining), direction, filter))
+                for event in page.events:
+                    if event.global_position <= after or (before is not None and event.global_position >= before):
+                        return
+                    yield event
+                if is_last:
                     return
-                yield event
-            start = page.looked_to
-            passed = start <= after if direction is Direction.BACKWARD else before is not None and start >= before
-            if page.at_end or passed:
-                return
-            remaining = None if remaining is None else remaining - len(page.events)
+                is_first = False
+        finally:
+            await ahead.close()
 
     async def _log_page(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
         self._check_open()

@@ -1,24 +1,33 @@
-"""Appends as parameters of the statements `append_event` and `append`, and their rows as outcomes."""
+"""Appends as parameters of the statements that store them, and their rows as outcomes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from datetime import UTC
 from operator import itemgetter
 from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.types.numeric import Int8
 
-from eventstore.backend import Appended, AppendedStream, Conflict, Deferred, Outcome, StreamState, Transaction
+from eventstore.backend import (
+    Appended,
+    AppendedStream,
+    Conflict,
+    Deferred,
+    EncodedEvent,
+    Outcome,
+    StreamState,
+    Transaction,
+)
 from eventstore.batches import Batch, batches
 from eventstore.versions import version_range
 from eventstore_postgres.arrays import BigintArray, TextArray, UuidArray
 from eventstore_postgres.fetching import fetch
 from eventstore_postgres.jsonb import jsonb_text
 from eventstore_postgres.queries import Queries
-from eventstore_postgres.rows import recorded_event
+from eventstore_postgres.rows import recorded_event, time_of
 
 # The unique indexes that decide races; any other, the user's own say, is none of ours to try again for.
 DECIDING_INDEXES: Final = ("events_event_id_key", "events_stream_id_version_key")
@@ -59,20 +68,28 @@ async def append_one(
 
 
 async def _insert(queries: Queries, connection: AsyncConnection, transaction: Transaction) -> list[tuple[Any, ...]]:
-    if len(transaction) == 1 and len(transaction[0].events) == 1:
-        return await fetch(connection, queries["append_event"], _event_parameters(transaction))
-    return await fetch(connection, queries["append"], _parameters([transaction], lock_timeout=None))
+    if len(transaction) > 1:
+        return await fetch(connection, queries["append"], _parameters([transaction], lock_timeout=None))
+    if len(transaction[0].events) > 1:
+        return await fetch(connection, queries["append_streams"], _stream_parameters([transaction], lock_timeout=None))
+    return await fetch(connection, queries["append_event"], _event_parameters(transaction))
 
 
 async def _append_group(queries: Queries, connection: AsyncConnection, batch: Batch) -> Sequence[Outcome | Deferred]:
-    parameters = _parameters(batch, lock_timeout=LOCK_TIMEOUT)
+    query, parameters = queries["append"], None
+    if all(len(transaction) == 1 for transaction in batch):
+        query, parameters = queries["append_streams"], _stream_parameters(batch, lock_timeout=LOCK_TIMEOUT)
     for _ in range(_TRIES):
+        if parameters is None:
+            parameters = _parameters(batch, lock_timeout=LOCK_TIMEOUT)
         try:
-            placed = _by_stream(await fetch(connection, queries["append"], parameters))
+            placed = _by_stream(await fetch(connection, query, parameters))
         except psycopg.errors.UniqueViolation as error:
-            # Another writer was faster at one of the streams: seen from now on, it is that transaction's conflict.
+            # Another writer was faster at one of the streams, or an id is stored: seen from now on, it is that
+            # transaction's conflict.
             if error.diag.constraint_name not in DECIDING_INDEXES:
                 raise
+            query, parameters = queries["append"], None
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             break
         else:
@@ -118,13 +135,33 @@ def _event_parameters(transaction: Transaction) -> dict[str, object]:
     lowest, highest = version_range(append.expected_version)
     return {
         "stream_id": append.stream_id,
-        "stream_type": append.stream_type,
-        "lowest": lowest,
-        "highest": highest,
+        # Of one type whatever their size: the types of its parameters are a part of a prepared statement.
+        "lowest": Int8(lowest),
+        "highest": Int8(highest),
         "event_id": event.event_id,
         "event_type": event.event_type,
         "data": jsonb_text(event.data).decode(),
         "metadata": jsonb_text(event.metadata).decode(),
+    }
+
+
+def _stream_parameters(batch: Batch, *, lock_timeout: str | None) -> dict[str, object]:
+    appends = [append for (append,) in batch]
+    ranges = [version_range(append.expected_version) for append in appends]
+    events = [event for append in appends for event in append.events]
+    offsets = [0]
+    numbers: list[int] = []
+    for number, append in enumerate(appends, 1):
+        offsets.append(offsets[-1] + len(append.events))
+        numbers += [number] * len(append.events)
+    return {
+        "lock_timeout": lock_timeout,
+        "stream_ids": TextArray([append.stream_id for append in appends]),
+        "lowest": BigintArray([lowest for lowest, _ in ranges]),
+        "highest": BigintArray([highest for _, highest in ranges]),
+        "offsets": BigintArray(offsets[:-1]),
+        "numbers": BigintArray(numbers),
+        **_columns(events),
     }
 
 
@@ -138,16 +175,22 @@ def _parameters(batch: Batch, *, lock_timeout: str | None) -> dict[str, object]:
     ]
     return {
         "lock_timeout": lock_timeout,
-        "transaction_numbers": BigintArray(number for number, _ in writes),
-        "stream_ids": TextArray(append.stream_id for _, append in writes),
-        "lowest": BigintArray(lowest for lowest, _ in ranges),
-        "highest": BigintArray(highest for _, highest in ranges),
-        "numbers": BigintArray(number for number, _, _ in events),
-        "places": BigintArray(place for _, place, _ in events),
-        "event_ids": UuidArray(event.event_id for _, _, event in events),
-        "event_types": TextArray(event.event_type for _, _, event in events),
-        "data": TextArray(jsonb_text(event.data) for _, _, event in events),
-        "metadata": TextArray(jsonb_text(event.metadata) for _, _, event in events),
+        "transaction_numbers": BigintArray([number for number, _ in writes]),
+        "stream_ids": TextArray([append.stream_id for _, append in writes]),
+        "lowest": BigintArray([lowest for lowest, _ in ranges]),
+        "highest": BigintArray([highest for _, highest in ranges]),
+        "numbers": BigintArray([number for number, _, _ in events]),
+        "places": BigintArray([place for _, place, _ in events]),
+        **_columns([event for _, _, event in events]),
+    }
+
+
+def _columns(events: Sequence[EncodedEvent]) -> dict[str, object]:
+    return {
+        "event_ids": UuidArray([event.event_id for event in events]),
+        "event_types": TextArray([event.event_type for event in events]),
+        "data": TextArray([jsonb_text(event.data) for event in events]),
+        "metadata": TextArray([jsonb_text(event.metadata) for event in events]),
     }
 
 
@@ -163,5 +206,5 @@ def _appended(transaction: Transaction, placed: dict[str, list[tuple[Any, ...]]]
     for append in transaction:
         rows = placed[append.stream_id]
         _, first_version, _, created_at, *_ = rows[0]
-        streams.append(AppendedStream(first_version, tuple(map(_position, rows)), created_at.astimezone(UTC)))
+        streams.append(AppendedStream(first_version, tuple(map(_position, rows)), time_of(created_at)))
     return Appended(tuple(streams))

@@ -23,6 +23,7 @@ _UUID_OID: Final = 2950
 _header = Struct(">iiIii").pack  # dimensions, has nulls, element type, length, lower bound
 _length = Struct(">i").pack
 _bigint = Struct(">iq").pack
+_UUID_LENGTH: Final = _length(16)
 
 
 class TextArray(bytes):
@@ -40,8 +41,9 @@ class UuidArray(bytes):
 
     def __new__(cls, values: Iterable[UUID]) -> UuidArray:
         """Lay out ids."""
-        elements = [_length(16) + value.bytes for value in values]
-        return super().__new__(cls, _header(1, 0, _UUID_OID, len(elements), 1) + b"".join(elements))
+        elements = [value.int.to_bytes(16, "big") for value in values]
+        joined = _UUID_LENGTH + _UUID_LENGTH.join(elements) if elements else b""
+        return super().__new__(cls, _header(1, 0, _UUID_OID, len(elements), 1) + joined)
 
 
 class BigintArray(bytes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from types import TracebackType
 from typing import Any, Final
 
 import psycopg
@@ -18,7 +19,7 @@ from eventstore.errors import InvalidArgument, StoreUnavailable, TransactionErro
 from eventstore.filters import Filter
 from eventstore.watching import Look, Watch
 from eventstore_postgres.arrays import register_arrays
-from eventstore_postgres.failures import translated_failures
+from eventstore_postgres.failures import translated, translated_failures
 from eventstore_postgres.notifications import Notifications
 from eventstore_postgres.queries import Queries
 from eventstore_postgres.schema import found_version, require_current, upgrade
@@ -203,11 +204,50 @@ class PostgresBackend(PostgresSession):
     def _in_transaction(self) -> bool:
         return False
 
-    @asynccontextmanager
-    async def _connected(self, *, writes: bool = False) -> AsyncIterator[AsyncConnection]:
-        with heeding_cancellation(), translated_failures(commits=writes):
-            async with self._pool.connection() as connection:
-                yield connection
+    def _connected(self, *, writes: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
+        return _Lent(self._pool, writes=writes)
+
+
+class _Lent:
+    """A connection of the pool, for one call.
+
+    It does what `AsyncConnectionPool.connection`, `heeding_cancellation` and `translated_failures` do one within the
+    other; that took a tenth of an append.
+    """
+
+    __slots__ = ("_cancellations", "_connection", "_pool", "_writes")
+
+    def __init__(self, pool: AsyncConnectionPool, *, writes: bool) -> None:
+        self._pool = pool
+        self._writes = writes
+
+    async def __aenter__(self) -> AsyncConnection:
+        self._cancellations = _cancellations()
+        try:
+            self._connection = await self._pool.getconn()
+        except Exception as error:
+            failure = translated(error)
+            if failure is error:
+                raise
+            raise failure from error
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # Rolled back or thrown away, if need be.
+        await self._pool.putconn(self._connection)
+        if isinstance(error, Exception):
+            failure = translated(error, commits=self._writes)
+            if failure is not error:
+                raise failure from error
+        if error is None and _cancellations() > self._cancellations:
+            raise asyncio.CancelledError
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 class _BoundTransaction(PostgresTransaction):

@@ -10,7 +10,6 @@ import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from eventstore.errors import (
-    EventStoreError,
     StorageError,
     StoreReadOnly,
     StoreUnavailable,
@@ -33,15 +32,16 @@ def translated_failures(*, in_transaction: bool = False, commits: bool = False) 
     """
     try:
         yield
-    except EventStoreError:
-        raise
-    except _NEVER_SENT as error:
-        raise StoreUnavailable(f"no connection to Postgres could be had: {error}") from error
-    except psycopg.Error as error:
-        raise _translated(error, in_transaction=in_transaction, commits=commits) from error
+    except (psycopg.Error, *_NEVER_SENT) as error:
+        raise translated(error, in_transaction=in_transaction, commits=commits) from error
 
 
-def _translated(error: psycopg.Error, *, in_transaction: bool, commits: bool) -> EventStoreError:
+def translated(error: Exception, *, in_transaction: bool = False, commits: bool = False) -> Exception:
+    """Return what `translated_failures` raises; an error that is not the driver's is returned as it is."""
+    if isinstance(error, _NEVER_SENT):
+        return StoreUnavailable(f"no connection to Postgres could be had: {error}")
+    if not isinstance(error, psycopg.Error):
+        return error
     state = error.sqlstate or ""
     text = (error.diag.message_primary or str(error)).strip()
     if state.startswith(("40001", "40P01")) and in_transaction:

@@ -9,7 +9,8 @@ import re
 from decimal import Decimal
 from typing import Final
 
-_SUSPECT: Final = re.compile(rb"[0-9][eE]")
+# A number stands after one of these three; ids in hexadecimal, which look like one, mostly do not.
+_SUSPECT: Final = re.compile(rb"[:,\[]-?[0-9]+(?:\.[0-9]+)?[eE]")
 _STRING_OR_EXPONENT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]+')
 
 

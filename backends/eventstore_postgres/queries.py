@@ -30,7 +30,7 @@ class Queries:
             "schema": self._schema.replace("%", "%%"),
             "sequence": sql.Literal(self.qualified("events_global_position_seq")).as_string().replace("%", "%%"),
         }
-        for fragment in ("heads", "event_columns"):
+        for fragment in ("heads", "live_head", "event_columns"):
             fragments[fragment] = _filled(_named_queries()[fragment], fragments)
         self._statements = {name: _filled(text, fragments).encode() for name, text in _named_queries().items()}
 
@@ -50,6 +50,8 @@ class Queries:
 def _named_queries() -> dict[str, str]:
     """Return the queries by the name in the comment above each."""
     parts = re.split(r"^-- name: (\w+)\n", (_SQL / "queries.sql").read_text("utf-8"), flags=re.MULTILINE)
+    # Without the comments: psycopg remembers what it made of a statement only up to 4,096 characters.
+    parts[2::2] = (re.sub(r"^ *--.*\n", "", part, flags=re.MULTILINE) for part in parts[2::2])
     return dict(zip(parts[1::2], (part.strip() + "\n" for part in parts[2::2]), strict=True))
 
 

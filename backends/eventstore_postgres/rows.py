@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from struct import Struct
+from typing import Any, Final
+from uuid import UUID
+
+from msgspec import convert
 
 from eventstore.events import RecordedEvent, decode_json
+
+# https://www.postgresql.org/docs/current/datatype-datetime.html: microseconds since then, in eight bytes.
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_unpack_bigint = Struct(">q").unpack
+
+
+def time_of(sent: bytes) -> datetime:
+    """Return the time of `timestamptz_send`, in UTC."""
+    return _EPOCH + timedelta(0, 0, _unpack_bigint(sent)[0])
 
 
 def recorded_event(row: Sequence[Any]) -> RecordedEvent:
@@ -17,9 +30,9 @@ def recorded_event(row: Sequence[Any]) -> RecordedEvent:
         stream_type,
         version,
         position,
-        event_id,
+        convert(event_id, UUID),  # three times as fast as UUID(bytes=event_id)
         event_type,
         decode_json(data),
         decode_json(metadata),
-        created_at.astimezone(UTC),
+        time_of(created_at),
     )

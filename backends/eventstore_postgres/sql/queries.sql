@@ -21,6 +21,22 @@ LEFT JOIN LATERAL (
 ) AS last_event ON true
 LEFT JOIN {schema}.stream_lifecycle AS lifecycle ON lifecycle.stream_id = stream.stream_id
 
+-- name: live_head
+-- The state of the stream beside it, none if that is deleted: a fragment of the two queries below.
+SELECT
+    GREATEST(last_event.version, lifecycle.version, 0) AS version,
+    GREATEST(statement_timestamp(), last_event.created_at, lifecycle.created_at) AS created_at
+FROM (VALUES (1)) AS always
+LEFT JOIN LATERAL (
+    SELECT events.version, events.created_at
+    FROM {schema}.events
+    WHERE events.stream_id = stream.stream_id
+    ORDER BY events.version DESC
+    LIMIT 1
+) AS last_event ON true
+LEFT JOIN {schema}.stream_lifecycle AS lifecycle ON lifecycle.stream_id = stream.stream_id
+WHERE lifecycle.deleted IS NOT TRUE
+
 -- name: append_event
 -- One event in one round trip: the commonest append, with nothing in its statement that it does not need. The unique
 -- indexes decide what the snapshot cannot see, a racing writer or an id that is stored; and a function what they cannot
@@ -29,37 +45,71 @@ INSERT INTO {schema}.events (event_id, stream_id, stream_type, version, event_ty
 SELECT
     %(event_id)s,
     %(stream_id)s,
-    %(stream_type)s,
+    split_part(%(stream_id)s, '-', 1),
     head.version + 1,
     %(event_type)s,
     %(data)s::jsonb,
     %(metadata)s::jsonb,
     head.created_at
-FROM (
-    SELECT
-        GREATEST(last_event.version, lifecycle.version, 0) AS version,
-        GREATEST(statement_timestamp(), last_event.created_at, lifecycle.created_at) AS created_at
-    FROM (VALUES (%(stream_id)s)) AS stream (stream_id)
-    LEFT JOIN LATERAL (
-        SELECT events.version, events.created_at
-        FROM {schema}.events
-        WHERE events.stream_id = stream.stream_id
-        ORDER BY events.version DESC
-        LIMIT 1
-    ) AS last_event ON true
-    LEFT JOIN {schema}.stream_lifecycle AS lifecycle ON lifecycle.stream_id = stream.stream_id
-    WHERE lifecycle.deleted IS NOT TRUE
-) AS head
+FROM (VALUES (%(stream_id)s)) AS stream (stream_id)
+CROSS JOIN LATERAL ({live_head}) AS head
 WHERE head.version BETWEEN %(lowest)s AND %(highest)s
 RETURNING
-    stream_id, version, global_position, created_at, {schema}.refuse_overtaken_event(stream_id, version)
+    stream_id,
+    version,
+    global_position,
+    timestamptz_send(created_at),
+    {schema}.refuse_overtaken_event(stream_id, version)
+
+-- name: append_streams
+-- Transactions of one stream each, in one round trip; no stream and no event id occurs twice. Those whose stream does
+-- not meet its expectation are left out. An id that is stored fails the statement: whoever is in company then goes by
+-- the next one, which looks before. What the snapshot cannot see is decided as above.
+--
+-- `lock_timeout` bounds how long this statement waits for other writers of the same streams; NULL leaves it as it is.
+-- `offsets` count the events before those of each stream.
+WITH heads AS (
+    SELECT stream.number, stream.stream_id, head.version - stream.before AS version, head.created_at
+    FROM (
+        SELECT set_config('lock_timeout', COALESCE(%(lock_timeout)s, current_setting('lock_timeout')), true) AS is_set
+    ) AS patience
+    JOIN unnest(%(stream_ids)s::text[], %(lowest)s::bigint[], %(highest)s::bigint[], %(offsets)s::bigint[])
+        WITH ORDINALITY AS stream (stream_id, lowest, highest, before, number) ON patience.is_set IS NOT NULL
+    CROSS JOIN LATERAL ({live_head}) AS head
+    WHERE head.version BETWEEN stream.lowest AND stream.highest
+), inserted AS (
+    INSERT INTO {schema}.events (event_id, stream_id, stream_type, version, event_type, data, metadata, created_at)
+    SELECT
+        event.event_id,
+        heads.stream_id,
+        split_part(heads.stream_id, '-', 1),
+        heads.version + event.place,
+        event.event_type,
+        event.data::jsonb,
+        event.metadata::jsonb,
+        heads.created_at
+    FROM unnest(
+        %(numbers)s::bigint[],
+        %(event_ids)s::uuid[],
+        %(event_types)s::text[],
+        %(data)s::text[],
+        %(metadata)s::text[]
+    ) WITH ORDINALITY AS event (number, event_id, event_type, data, metadata, place)
+    JOIN heads USING (number)
+    -- In one order for all writers: two that write to the same streams wait for each other in turn, never in a circle.
+    -- Positions are drawn in this order, too.
+    ORDER BY heads.stream_id, event.place
+    RETURNING stream_id, version, global_position, timestamptz_send(created_at)
+), checked AS MATERIALIZED (
+    SELECT {schema}.refuse_overtaken_events(array_agg(stream_id), array_agg(version))
+    FROM (SELECT stream_id, min(version) AS version FROM inserted GROUP BY stream_id) AS first
+)
+SELECT inserted.* FROM checked, inserted
 
 -- name: append
 -- Transactions that share neither a stream nor an event id, in one round trip: of each, every stream meets its
 -- expectation, no event id is stored, and all events are inserted; or none is. What the snapshot cannot see is decided as
 -- above.
---
--- `lock_timeout` bounds how long this statement waits for other writers of the same streams; NULL leaves it as it is.
 WITH heads AS MATERIALIZED (
     {heads}
 ), targets AS MATERIALIZED (
@@ -118,7 +168,7 @@ WITH heads AS MATERIALIZED (
     FROM placed
     -- In one order for all writers: two that write to the same streams wait for each other in turn, never in a circle.
     ORDER BY stream_id, version
-    RETURNING stream_id, version, global_position, created_at
+    RETURNING stream_id, version, global_position, timestamptz_send(created_at)
 ), checked AS MATERIALIZED (
     SELECT {schema}.refuse_overtaken_events(array_agg(stream_id), array_agg(version))
     FROM (SELECT stream_id, min(version) AS version FROM inserted GROUP BY stream_id) AS first
@@ -134,15 +184,16 @@ LEFT JOIN {schema}.events ON heads.number = 1 AND events.event_id = ANY (%(event
 ORDER BY heads.number
 
 -- name: event_columns
+-- Ids and times as bytes: psycopg makes those in C, and what it would make of the types themselves in Python, slowly.
 events.stream_id,
 events.stream_type,
 events.version,
 events.global_position,
-events.event_id,
+uuid_send(events.event_id),
 events.event_type,
 events.data::text,
 events.metadata::text,
-events.created_at
+timestamptz_send(events.created_at)
 
 -- name: read_stream_forward
 SELECT {event_columns}
