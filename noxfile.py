@@ -91,7 +91,7 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure every path beside its floor, the textbook way and the peers: five minutes; `-- --quick`, `-- --only P2`."""
+    """Measure every path beside its floor and its peers: five minutes; `-- --quick`, `-- --only P2`."""
     sync(session, "bench")
     session.run("python", "-m", "benchmarks", *session.posargs)
 

@@ -59,7 +59,7 @@ async def inserts(url: str, *, connections: int, seconds: float) -> AsyncIterato
         await open_ones[0].execute(TABLE)
 
         async def insert(task: int, number: int) -> None:
-            await open_ones[task].execute(INSERT, (str(uuid4()), 1, "OrderPlaced", text), binary=True)
+            await open_ones[task].execute(INSERT, (uuid4().hex, 1, "OrderPlaced", text), binary=True)
 
         yield lambda: repeat(seconds, connections, insert)
 
@@ -76,7 +76,7 @@ async def inserts_through_a_pool(url: str, *, connections: int, tasks: int, seco
 
         async def insert(task: int, number: int) -> None:
             async with pool.connection() as connection:
-                await connection.execute(INSERT, (str(uuid4()), 1, "OrderPlaced", text), binary=True)
+                await connection.execute(INSERT, (uuid4().hex, 1, "OrderPlaced", text), binary=True)
 
         yield lambda: repeat(seconds, tasks, insert)
 
@@ -87,7 +87,7 @@ async def inserts_of_many(url: str, *, rows: int, seconds: float) -> AsyncIterat
     async with await connect(url) as connection:
         await connection.execute(TABLE)
         types, texts = ["OrderPlaced"] * rows, [TEXT.decode()] * rows
-        stream_id = str(uuid4())
+        stream_id = uuid4().hex
         versions = count(1)
 
         async def insert(task: int, number: int) -> None:
@@ -104,7 +104,7 @@ async def stream_reads(url: str, *, events: int, seconds: float) -> AsyncIterato
     """SELECT a stream, its JSON decoded into dicts by orjson."""
     async with await connect(url) as connection:
         await connection.execute(TABLE)
-        stream_id = str(uuid4())
+        stream_id = uuid4().hex
         await _fill(connection, stream_id, events)
 
         async def read(task: int, number: int) -> None:
@@ -175,7 +175,7 @@ async def sqlite_inserts(file: Path, *, seconds: float) -> AsyncIterator[Turn]:
     text = TEXT.decode()
 
     def insert(number: int) -> None:
-        connection.execute(SQLITE_INSERT, (str(uuid4()), 1, "OrderPlaced", text))
+        connection.execute(SQLITE_INSERT, (uuid4().hex, 1, "OrderPlaced", text))
 
     async def turn() -> Sample:
         return repeat_in_thread(seconds, insert)
@@ -193,7 +193,7 @@ async def aiosqlite_inserts(file: Path, *, seconds: float) -> AsyncIterator[Turn
             await connection.execute(statement)
 
         async def insert(task: int, number: int) -> None:
-            await connection.execute_fetchall(SQLITE_INSERT, (str(uuid4()), 1, "OrderPlaced", text))
+            await connection.execute_fetchall(SQLITE_INSERT, (uuid4().hex, 1, "OrderPlaced", text))
 
         yield lambda: repeat(seconds, 1, insert)
 
@@ -230,7 +230,7 @@ async def dict_appends(*, seconds: float) -> AsyncIterator[Turn]:
 
     async def turn() -> Sample:
         return await asyncio.to_thread(
-            repeat_in_thread, seconds, lambda number: streams[str(uuid4())].append(("OrderPlaced", TEXT))
+            repeat_in_thread, seconds, lambda number: streams[uuid4().hex].append(("OrderPlaced", TEXT))
         )
 
     yield turn

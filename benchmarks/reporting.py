@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.measuring import Mark, Result
+from benchmarks.measuring import Fact, Mark, Result
 
 
 def show_conditions(console: Console, conditions: Mapping[str, str]) -> None:
@@ -31,9 +31,9 @@ def show(console: Console, results: Iterable[Result]) -> None:
         for name, missing in result.absent.items():
             table.add_row("", name, "", Text(missing, "dim"))
         for fact in result.facts:
-            bound = f"<= {fact.most:g}" if fact.most is not None else f">= {fact.least:g}"
-            mark = Text(bound, _colour(fact.holds)) if fact.holds is not None else ""
-            table.add_row("", fact.name, f"{fact.value:,.4g}", fact.unit, "", "", mark)
+            table.add_row(
+                "", fact.name, f"{fact.value:,.4g}", fact.unit, "", "", Text(_bound(fact), _colour(fact.holds))
+            )
         table.add_section()
     console.print(table)
 
@@ -67,6 +67,13 @@ def _beside_ours(result: Result, name: str) -> str:
 def _worded(mark: Mark, reached: tuple[float, bool] | None) -> str:
     verdict = "" if reached is None else ("reached: " if reached[1] else "MISSED: ")
     return f"{verdict}{mark.ours} {mark}"
+
+
+def _bound(fact: Fact) -> str:
+    if fact.holds is None:
+        return ""
+    bound = f"<= {fact.most:g}" if fact.most is not None else f">= {fact.least:g}"
+    return f"{'reached' if fact.holds else 'MISSED'}: {bound}"
 
 
 def _colour(holds: bool | None) -> str:

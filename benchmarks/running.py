@@ -59,7 +59,7 @@ async def appends(store: EventStore, *, tasks: int, seconds: float) -> AsyncIter
     """Ours: single-event appends to new streams with an exact expected version, from so many tasks."""
 
     async def append(task: int, number: int) -> None:
-        await store.append(f"order-{uuid4()}", [an_event()], expected_version=0)
+        await store.append(f"order-{uuid4().hex}", [an_event()], expected_version=0)
 
     yield lambda: repeat(seconds, tasks, append)
 

@@ -23,7 +23,7 @@ async def appends(url: str, *, connections: int, seconds: float) -> AsyncIterato
         await open_ones[0].execute(TABLE)
 
         async def append(task: int, number: int) -> None:
-            stream_id, expected = str(uuid4()), 0
+            stream_id, expected = uuid4().hex, 0
             async with open_ones[task].transaction():
                 found = await (await open_ones[task].execute(VERSION, (stream_id,))).fetchone()
                 if found != (expected or None,):

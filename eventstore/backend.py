@@ -73,7 +73,7 @@ class Direction(Enum):
 # --- What the core hands to a backend --------------------------------------------------------------------------------
 
 
-class EncodedEvent(msgspec.Struct, frozen=True):
+class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     """A checked event; `data` and `metadata` are JSON text in UTF-8, each an object."""
 
     event_id: UUID
@@ -82,7 +82,7 @@ class EncodedEvent(msgspec.Struct, frozen=True):
     metadata: bytes
 
 
-class StreamAppend(msgspec.Struct, frozen=True):
+class StreamAppend(msgspec.Struct, frozen=True, gc=False):
     """Events for one stream. `eventstore.versions` evaluates the expectation, as a predicate or as a range."""
 
     stream_id: str
@@ -98,7 +98,7 @@ Transaction: TypeAlias = Sequence[StreamAppend]
 # --- What a backend answers ------------------------------------------------------------------------------------------
 
 
-class AppendedStream(msgspec.Struct, frozen=True):
+class AppendedStream(msgspec.Struct, frozen=True, gc=False):
     """Where the events of one `StreamAppend` went: versions from `first_version` on, a position for each."""
 
     first_version: int
@@ -106,13 +106,13 @@ class AppendedStream(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-class Appended(msgspec.Struct, frozen=True):
+class Appended(msgspec.Struct, frozen=True, gc=False):
     """The transaction is stored, durably. `streams` follow the order of its appends."""
 
     streams: tuple[AppendedStream, ...]
 
 
-class StreamState(msgspec.Struct, frozen=True):
+class StreamState(msgspec.Struct, frozen=True, gc=False):
     """The version of a stream (0: it never had events), and whether it carries a tombstone."""
 
     stream_id: str

@@ -113,6 +113,8 @@ def encode_json_object(value: object, max_size: int, path: str = "$") -> tuple[b
     """
     if not isinstance(value, dict):
         raise InvalidEvent(path, f"a JSON object (dict) is needed, not {type(value).__name__}")
+    if not value:
+        return b"{}", {}
     try:
         text = _encode(value)
         copy = decode_json(text)

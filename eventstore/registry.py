@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from eventstore.backend import BackendFactory
 from eventstore.errors import MissingExtra, UnknownScheme
@@ -11,6 +10,9 @@ from eventstore.events import DEFAULT_MAX_EVENT_SIZE
 from eventstore.operations import DEFAULT_PAGE_SIZE, Limits
 from eventstore.store import DEFAULT_RETRY_TIMEOUT, EventStore
 from eventstore.urls import scheme_of
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP: Final = "eventstore.backends"
 
@@ -40,6 +42,9 @@ def open_store(
 
 def find_backend(scheme: str) -> BackendFactory:
     """Return the installed backend's factory for a URL scheme. Raises `UnknownScheme` or `MissingExtra`."""
+    # Imported when first needed: it takes as long as all the rest of `import eventstore`.
+    from importlib.metadata import entry_points
+
     installed = entry_points(group=GROUP)
     found = next(iter(installed.select(name=scheme)), None)
     if found is None:

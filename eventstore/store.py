@@ -347,9 +347,9 @@ class EventStore(Operations):
         return self._backend
 
     async def _write(self, transaction: Transaction) -> Outcome | Deferred:
-        self._writer()
         if self._group_commit is None:
             return await self._repeatable(super()._write, transaction)
+        self._writer()
         return await self._repeatable(self._group_commit.append, transaction)
 
     async def _repeatable(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -373,7 +373,8 @@ class EventStore(Operations):
             raise StoreNotOpen(repr(self), closed=self._is_closed)
 
     def _check_outside_transaction(self) -> None:
-        if any(transaction.belongs_to(self) for transaction in _transactions.get()):
+        transactions = _transactions.get()
+        if transactions and any(transaction.belongs_to(self) for transaction in transactions):
             raise TransactionError(
                 "a transaction of this store is in progress in this task: write through it, or after it has ended"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class _StoredEvent(msgspec.Struct, frozen=True):
+class _StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as text, so that nothing handed out is shared with what is kept."""
 
     stream_id: str
@@ -108,7 +108,9 @@ class State:
         # Shared by all copies: a position drawn in a transaction that rolls back is never used again.
         self._positions = itertools.count(1)
         self._streams: dict[str, _Stream] = {}
+        # In order up to the last listing; new ones stand behind.
         self._stream_ids: list[str] = []
+        self._are_ids_sorted = True
         self._log: list[_StoredEvent] = []
         self._by_id: dict[UUID, _StoredEvent] = {}
 
@@ -122,6 +124,7 @@ class State:
         copy._positions = self._positions
         copy._streams = {stream_id: stream.copy() for stream_id, stream in self._streams.items()}
         copy._stream_ids = self._stream_ids.copy()
+        copy._are_ids_sorted = self._are_ids_sorted
         copy._log = self._log.copy()
         copy._by_id = self._by_id.copy()
         return copy
@@ -156,7 +159,8 @@ class State:
         stream.version = stored[-1].version
         stream.events += stored
         self._log += stored
-        self._by_id.update((event.event.event_id, event) for event in stored)
+        for event in stored:
+            self._by_id[event.event.event_id] = event
         self.head = stored[-1].position
         return AppendedStream(first_version, tuple(map(_position, stored)), created_at)
 
@@ -168,7 +172,8 @@ class State:
         stream = self._streams.get(stream_id)
         if stream is None:
             stream = self._streams[stream_id] = _Stream(stream_id)
-            insort(self._stream_ids, stream_id)
+            self._stream_ids.append(stream_id)
+            self._are_ids_sorted = False
         return stream
 
     # --- Reading -------------------------------------------------------------------------------------------------
@@ -235,6 +240,9 @@ class State:
         if wanted.alone is not None and wanted.alone > after:
             yield wanted.alone
         if wanted.prefix is not None:
+            if not self._are_ids_sorted:
+                self._stream_ids.sort()
+                self._are_ids_sorted = True
             ids = self._stream_ids
             first = max(bisect_left(ids, wanted.prefix), bisect_right(ids, after))
             for stream_id in itertools.islice(ids, first, None):

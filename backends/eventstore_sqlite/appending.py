@@ -1,4 +1,4 @@
-"""Appends as parameters of append.sql, and its rows as outcomes."""
+"""Appends as parameters of append.sql and append_event.sql, and their rows as outcomes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from eventstore.backend import (
     AppendedStream,
     Conflict,
     Outcome,
+    StreamAppend,
     StreamState,
     Transaction,
 )
@@ -26,7 +27,7 @@ _position = itemgetter(2)
 async def append_batch(batch: Batch, write: Run, read: Run) -> list[Outcome]:
     """Store the transactions of a batch, or say why not; `read` must see what `write` wrote."""
     placed: dict[str, list[Row]] = {}
-    for row in sorted(await write(queries.APPEND, _parameters(batch)), key=_position):
+    for row in sorted(await write(*_statement(batch)), key=_position):
         placed.setdefault(row[0], []).append(row)
     refused = [transaction for transaction in batch if transaction[0].stream_id not in placed]
     conflicts = iter(await _conflicts(refused, read) if refused else ())
@@ -34,6 +35,27 @@ async def append_batch(batch: Batch, write: Run, read: Run) -> list[Outcome]:
         _appended(transaction, placed) if transaction[0].stream_id in placed else next(conflicts)
         for transaction in batch
     ]
+
+
+def _statement(batch: Batch) -> tuple[str, Parameters]:
+    if len(batch) == 1 and len(batch[0]) == 1 and len(batch[0][0].events) == 1:
+        return queries.APPEND_EVENT, _event_parameters(batch[0][0])
+    return queries.APPEND, _parameters(batch)
+
+
+def _event_parameters(append: StreamAppend) -> Parameters:
+    (event,) = append.events
+    lowest, highest = version_range(append.expected_version)
+    return {
+        "event_id": str(event.event_id),
+        "stream_id": append.stream_id,
+        "stream_type": append.stream_type,
+        "lowest": lowest,
+        "highest": highest,
+        "event_type": event.event_type,
+        "data": event.data.decode(),
+        "metadata": event.metadata.decode(),
+    }
 
 
 def _parameters(batch: Batch) -> Parameters:

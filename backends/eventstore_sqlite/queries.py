@@ -33,6 +33,7 @@ def _sql(name: str) -> str:
 
 
 APPEND: Final = _sql("append")
+APPEND_EVENT: Final = _sql("append_event")
 CONFLICT: Final = _sql("conflict")
 STREAMS: Final = _sql("streams")
 KEEP_LIFECYCLE: Final = _sql("keep_lifecycle")
