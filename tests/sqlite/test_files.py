@@ -154,6 +154,8 @@ async def main():
     except eventstore.EventStoreError as error:
         print(type(error).__name__, error)
 
+# That user may not read where Python is installed: what is imported when first needed is imported now.
+eventstore.open_store("sqlite://")
 if os.getuid() == 0:
     os.setuid(65534)
 asyncio.run(main())
