@@ -13,7 +13,7 @@ from typing import Final
 
 from rich.console import Console
 
-from benchmarks import growth, memory, postgres_appends, postgres_following, postgres_reads, sqlite, starting
+from benchmarks import growth, indexes, memory, postgres_appends, postgres_following, postgres_reads, sqlite, starting
 from benchmarks.concurrency import against_concurrency
 from benchmarks.measuring import Result
 from benchmarks.plotting import plot
@@ -37,6 +37,7 @@ ROWS: Final[dict[str, Sequence[Callable[[Bench], Awaitable[Result | list[Result]
     "S3": [sqlite.s3_log],
     "S4": [growth.s4_sqlite],
     "M1": [memory.m1_appends, memory.m1_reads],
+    "I1": [indexes.i1_indexes],
     "C1": [starting.c1_import, starting.c1_open],
 }
 PLOT: Final = "plot"

@@ -22,7 +22,7 @@ FILL_POSTGRES: Final = """
 INSERT INTO events (event_id, stream_id, stream_type, version, event_type, data, metadata, created_at)
 SELECT
     (lpad(to_hex(n), 12, '0') || '7000' || '8000' || substr(md5(n::text), 1, 12))::uuid,
-    'filled-' || (n - 1) / %(length)s,
+    'filled-' || ((n - 1) / %(length)s),
     'filled',
     (n - 1) %% %(length)s + 1,
     CASE WHEN n %% 1000 = 0 THEN 'OrderLost' ELSE 'OrderPlaced' END,
@@ -36,7 +36,7 @@ WITH RECURSIVE row (n) AS (SELECT :first UNION ALL SELECT n + 1 FROM row WHERE n
 INSERT INTO events (event_id, stream_id, stream_type, version, event_type, data, metadata, created_at)
 SELECT
     printf('%08x-0000-7000-8000-%s', n, lower(hex(randomblob(6)))),
-    'filled-' || (n - 1) / :length,
+    'filled-' || ((n - 1) / :length),
     'filled',
     (n - 1) % :length + 1,
     CASE WHEN n % 1000 = 0 THEN 'OrderLost' ELSE 'OrderPlaced' END,
@@ -50,7 +50,7 @@ FROM row
 async def p8_postgres(bench: Bench) -> list[Result]:
     """Postgres: the same at growing sizes."""
     async with a_store(bench) as small, a_store(bench) as large:
-        return await _grow(bench, "P8", "Postgres", small, large, _fill_postgres)
+        return await _grow(bench, "P8", "Postgres", small, large, fill_postgres)
 
 
 async def s4_sqlite(bench: Bench) -> list[Result]:
@@ -136,7 +136,8 @@ async def _listing(store: EventStore, streams: int, seconds: float) -> AsyncIter
     yield lambda: repeat(seconds, 1, read)
 
 
-async def _fill_postgres(store: EventStore, first: int, last: int) -> None:
+async def fill_postgres(store: EventStore, first: int, last: int) -> None:
+    """Insert events numbered from `first` to `last`."""
     async with store.transaction() as tx:
         values = {"first": first, "last": last, "length": STREAM_LENGTH, "data": TEXT.decode()}
         await tx.connection.execute(FILL_POSTGRES, values)

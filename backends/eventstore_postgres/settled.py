@@ -111,11 +111,14 @@ class SettledLog:
                 return LogPage([], start if events else max(start, mark), at_end=True)
 
     def _settled_part(self, events: list[RecordedEvent], start: int, mark: int) -> list[RecordedEvent]:
-        run_end = start
-        for number, event in enumerate(events):
-            if event.global_position > max(mark, run_end) + 1:
-                return events[:number]
-            run_end = event.global_position
+        run_end = events[-1].global_position if events else start
+        if run_end > mark + 1 and run_end != start + len(events):
+            # Neither below the mark nor without a hole: it may end within the page.
+            run_end = start
+            for number, event in enumerate(events):
+                if event.global_position > max(mark, run_end) + 1:
+                    return events[:number]
+                run_end = event.global_position
         if start <= mark:
             self._raise_mark(mark, run_end)
         return events
