@@ -10,7 +10,7 @@ from functools import partial
 from uuid import uuid4
 
 import eventstore
-from benchmarks import eventsourcing_peer, floors, message_db_peer, pgbench, textbook
+from benchmarks import emmett_peer, eventsourcing_peer, floors, message_db_peer, pgbench, textbook
 from benchmarks.events import TEXT, an_event
 from benchmarks.measuring import Contestant, Mark, Result, Sample, Turn, race, repeat, together
 from benchmarks.running import Bench, a_store, appends
@@ -33,6 +33,7 @@ async def p1_one_task(bench: Bench) -> Result:
                 "textbook": partial(textbook.appends, url, connections=1, seconds=seconds),
                 "eventsourcing": partial(eventsourcing_peer.appends, recorder, threads=1, seconds=seconds),
                 "message-db": partial(message_db_peer.appends, bench.server, connections=1, seconds=seconds),
+                "Emmett": partial(emmett_peer.appends, url, tasks=1, seconds=seconds),
             }
             marks = [Mark("floor", 0.8), Mark("eventsourcing", 1.0), Mark("textbook", 1.7)]
             result = Result("P1", "Postgres: one task, single appends", "appends/s", marks=marks)
@@ -67,6 +68,7 @@ async def p2_many_tasks(bench: Bench) -> Result:
                 "message-db, a category each": partial(
                     message_db_peer.appends, bench.server, connections=CONNECTIONS, seconds=seconds
                 ),
+                "Emmett": partial(emmett_peer.appends, url, tasks=TASKS, seconds=seconds),
                 "message-db, one category": partial(
                     message_db_peer.appends, bench.server, connections=CONNECTIONS, seconds=seconds, one_category=True
                 ),
