@@ -22,7 +22,7 @@ from eventstore_postgres.settled import Connect
 
 _log: Final = logging.getLogger("eventstore")
 
-_PAUSE: Final = 0.01
+_PAUSE: Final = 0.02
 """Seconds between two notifications of one store, at least; what is committed meanwhile shares the next one."""
 
 _SILENCE: Final = 30.0
