@@ -179,6 +179,24 @@ class StoreNotOpen(EventStoreError):
         super().__init__(f"{store} {state}: use it inside `async with open_store(...) as store:`")
 
 
+class OpenedElsewhere(EventStoreError):
+    """The store was opened by another event loop or thread, or, where `forked` is true, by the parent process.
+
+    Nothing was read or written, and the store goes on for those who opened it.
+    """
+
+    def __init__(self, store: str, *, forked: bool) -> None:
+        self.forked = forked
+        if forked:
+            reason = "was opened before this process was forked: open a store in each process"
+        else:
+            reason = (
+                "was opened in another event loop: use it there (from a thread, by asyncio.run_coroutine_threadsafe), "
+                "or open a store in each loop"
+            )
+        super().__init__(f"{store} {reason}")
+
+
 class CapabilityNotSupported(EventStoreError):
     """The backend does not claim what was asked of it."""
 
