@@ -80,12 +80,7 @@ IN_THE_SAME_LOOP = """
     print(in_child(call))
 """
 
-CHILDREN = {
-    "uses the store": REFUSED,
-    "closes the store": CLOSES,
-    "forgets the store": FORGETS,
-    "uses the store in the same loop": IN_THE_SAME_LOOP,
-}
+CHILDREN = [REFUSED, CLOSES, FORGETS, IN_THE_SAME_LOOP]
 
 
 @pytest.fixture(params=ENGINES)
@@ -93,9 +88,9 @@ def url(request: pytest.FixtureRequest) -> str:
     return url_for(request)
 
 
-@pytest.mark.parametrize("child", CHILDREN)
-async def test_the_parent_goes_on_when_a_child(url: str, child: str) -> None:
-    assert await run_python(PARENT.replace("CHILD", CHILDREN[child].strip()), url) == "0\n[1, 2]\n"
+async def test_the_parent_goes_on_when_a_child_uses_closes_or_forgets_its_store(url: str) -> None:
+    children = "\n    ".join(child.strip() for child in CHILDREN)
+    assert await run_python(PARENT.replace("CHILD", children), url) == 4 * "0\n" + "[1, 2]\n"
 
 
 @pytest.mark.parametrize("url", IN_FILES, indirect=True)
