@@ -13,18 +13,31 @@ from eventstore.errors import InvalidUrl, UnknownOption
 def split_query(url: str, keywords: Mapping[str, object] | None = None) -> tuple[str, dict[str, object]]:
     """Return a URL without its query string, and the options: those in that, and the `keywords` of the call.
 
-    A keyword that is None is not given. Raises `InvalidUrl` for an option given twice.
+    A keyword that is None is not given. Raises `InvalidUrl` for an option given twice, and for text that is none.
     """
     base, _, query = url.partition("?")
-    try:
-        pairs: list[tuple[str, object]] = [*parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))]
-    except ValueError:
-        raise InvalidUrl("the query string of the store URL is malformed: write ?option=value&option=value") from None
+    pairs = _pairs(query)
+    if pairs is None:
+        # Not where the cause is handled: as the context of this it would show what may be a password.
+        raise InvalidUrl("the query string of the store URL is malformed: write ?option=value&option=value")
     pairs += [(option, value) for option, value in (keywords or {}).items() if value is not None]
+    if not all(_is_text(part) for part in (url, *(part for pair in pairs for part in pair)) if isinstance(part, str)):
+        raise InvalidUrl("the store URL or an option has a NUL or a lone surrogate in it: neither is text")
     options = dict(pairs)
     if len(options) < len(pairs):
         raise InvalidUrl("an option of the store is given twice, in its URL or as a keyword: give it once")
     return base, options
+
+
+def _pairs(query: str) -> list[tuple[str, object]] | None:
+    try:
+        return [*parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict")]
+    except ValueError:
+        return None
+
+
+def _is_text(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def scheme_of(url: object) -> str:

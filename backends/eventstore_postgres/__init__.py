@@ -33,22 +33,31 @@ def settings_of(url: str, options: Mapping[str, object] | None = None) -> tuple[
             raise UnknownOption(option, sorted(libpq | _OPTIONS.keys()))
     if base.count("@") > 1:
         raise InvalidUrl("the store URL has more than one @: write %40 for one in a user name or password")
+    parameters = _parameters(base, {option: str(value) for option, value in given.items() if option in libpq})
+    if parameters is None:
+        # Not where the cause is handled: as the context of this it could show a part of the password.
+        raise InvalidUrl("not a valid Postgres URL: write postgresql://user@host:port/database")
+    if not all(port.isdecimal() for port in str(parameters.get("port") or "5432").split(",") if port):
+        raise InvalidUrl("the port in the store URL is not a number")
+    ours = {option: value for option, value in given.items() if option in _OPTIONS}
+    return make_conninfo("", **parameters), parse_options(ours, _OPTIONS)
+
+
+def _parameters(base: str, options: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the connection parameters of libpq, None if the URL is none."""
     parameters: dict[str, Any] = {"connect_timeout": DEFAULT_CONNECT_TIMEOUT, "application_name": "eventstore"}
     try:
         parameters |= conninfo_to_dict(base)
-        parameters |= {option: str(value) for option, value in given.items() if option in libpq}
+        parameters |= options
         if "," in str(parameters.get("host", "")):
             # Of several servers, the one to talk to is the primary.
             parameters.setdefault("target_session_attrs", "read-write")
         # Whatever PGCLIENTENCODING or the server's defaults say: names and JSON travel as UTF-8.
-        conninfo = make_conninfo("", **parameters | {"client_encoding": "utf8"})
-    except ProgrammingError:
-        # Its own message may quote a part of the password.
-        raise InvalidUrl("not a valid Postgres URL: write postgresql://user@host:port/database") from None
-    if not all(port.isdecimal() for port in str(parameters.get("port") or "5432").split(",") if port):
-        raise InvalidUrl("the port in the store URL is not a number")
-    ours = {option: value for option, value in given.items() if option in _OPTIONS}
-    return conninfo, parse_options(ours, _OPTIONS)
+        parameters["client_encoding"] = "utf8"
+        make_conninfo("", **parameters)
+    except (ProgrammingError, ValueError):
+        return None
+    return parameters
 
 
 def _schema(value: object) -> str:
