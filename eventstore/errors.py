@@ -28,7 +28,7 @@ class InvalidArgument(EventStoreError, ValueError):
         self.argument = argument
         self.value = value
         self.expectation = expectation
-        super().__init__(f"invalid {argument} {_shorten(value)}: {expectation}")
+        super().__init__(f"invalid {argument} {shortened(value)}: {expectation}")
 
 
 class InvalidEvent(EventStoreError, ValueError):
@@ -266,8 +266,13 @@ class SchemaOutdated(SchemaError):
         )
 
 
-def _shorten(value: object, limit: int = 80) -> str:
-    text = ascii(value)
+def shortened(value: object, limit: int = 80) -> str:
+    """Return what a message shows of a value that was passed in, whatever that is."""
+    try:
+        text = ascii(value)
+    except Exception:
+        # An integer of thousands of digits, or a `__repr__` that fails.
+        text = f"of type {type(value).__name__}"
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
-from eventstore.errors import InvalidUrl, UnknownOption
+from eventstore.errors import InvalidUrl, UnknownOption, shortened
+
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
 
 def split_query(url: str, keywords: Mapping[str, object] | None = None) -> tuple[str, dict[str, object]]:
@@ -45,7 +48,8 @@ def scheme_of(url: object) -> str:
     if not isinstance(url, str):
         raise InvalidUrl(f"a store URL is a string, not {type(url).__name__}")
     scheme, separator, _ = url.partition("://")
-    if not separator or not scheme:
+    # Anything else may be a password in the wrong place, which no message must show.
+    if not separator or not _SCHEME.fullmatch(scheme):
         raise InvalidUrl("a store URL begins with scheme://, as in memory://, sqlite:///app.db, postgresql://host/db")
     return scheme.lower()
 
@@ -91,8 +95,8 @@ def parse_options(given: Mapping[str, object], known: Mapping[str, Callable[[obj
             raise UnknownOption(option, list(known))
         try:
             values[option] = known[option](value)
-        except (TypeError, ValueError) as error:
-            raise InvalidUrl(f"invalid value {value!r} for option {option!r}: {error}") from None
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidUrl(f"invalid value {shortened(value)} for option {option!r}: {error}") from None
     return values
 
 
