@@ -158,7 +158,7 @@ def strict_server() -> Iterator[PostgresServer]:
 def set_password(server: PostgresServer, password: str) -> None:
     """Change the password, and end the sessions of those who came in with the old one."""
     with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute(f"ALTER ROLE app PASSWORD '{password}'")
+        connection.execute(f"ALTER ROLE app PASSWORD '{password}'".encode())
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
 
 
