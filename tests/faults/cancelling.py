@@ -1,4 +1,4 @@
-"""Cancelling a call at each suspension of all that works for it, one after the other."""
+"""Cancelling a call, or doing something beside it, at each suspension of all that works for it."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ async def cancelled_at(suspension: int, moment: Moment, work: Coroutine[Any, Any
 
     Suspensions of the tasks that are begun meanwhile count as well: a group commit is written by a task of its own.
     """
-    suspensions = _Suspensions(suspension, moment)
+    suspensions = _Suspensions(suspension, moment, lambda: task.cancel())
     returned: list[object] = []
 
     async def call() -> None:
         returned.append(await work)
 
     with _tasks_made_by(suspensions.counted):
-        suspensions.victim = task = asyncio.create_task(call())
+        task = asyncio.create_task(call())
         done, _ = await asyncio.wait([task], timeout=PATIENCE)
     if not done:
         task.print_stack()
@@ -53,11 +53,20 @@ async def cancelled_at(suspension: int, moment: Moment, work: Coroutine[Any, Any
     return Cancelled(suspensions.was_reached, bool(returned))
 
 
+async def interrupted_at(suspension: int, act: Callable[[], object], work: Coroutine[Any, Any, object]) -> bool:
+    """Run a call, and do something at the so-many-th suspension from now on; tell whether it came so far."""
+    suspensions = _Suspensions(suspension, Moment.WHEN_IT_BEGINS_TO_WAIT, lambda: act() is not None)
+    with _tasks_made_by(suspensions.counted):
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.create_task(work)
+    return suspensions.was_reached
+
+
 class _Suspensions:
-    def __init__(self, suspension: int, moment: Moment) -> None:
+    def __init__(self, suspension: int, moment: Moment, act: Callable[[], bool]) -> None:
         self._left = suspension
         self._moment = moment
-        self.victim: asyncio.Task[None] | None = None
+        self._act = act
         self.was_reached = False
 
     @coroutine
@@ -71,7 +80,7 @@ class _Suspensions:
                 return end.value
             self._left -= 1
             if self._left == 0 or (self._moment is Moment.AGAIN_AND_AGAIN and -TIMES < self._left < 0):
-                self._cancel_at(awaited)
+                self._act_at(awaited)
             try:
                 yield awaited
             except GeneratorExit:
@@ -82,17 +91,16 @@ class _Suspensions:
             else:
                 resume = partial(work.send, None)
 
-    def _cancel_at(self, awaited: object) -> None:
+    def _act_at(self, awaited: object) -> None:
         # A bare yield, as of `sleep(0)`, is over at once.
         if self._moment is Moment.WHEN_THE_WAIT_IS_OVER and isinstance(awaited, asyncio.Future):
             # Before the task's own callback, which wakes it.
-            awaited.add_done_callback(self._cancel)
+            awaited.add_done_callback(self._act_now)
         else:
-            self._cancel()
+            self._act_now()
 
-    def _cancel(self, _: object = None) -> None:
-        assert self.victim is not None
-        self.was_reached = self.victim.cancel() or self.was_reached
+    def _act_now(self, _: object = None) -> None:
+        self.was_reached = self._act() or self.was_reached
 
 
 @contextmanager
