@@ -155,6 +155,7 @@ class Consumer:
 
     async def stop(self) -> None:
         """Let `run()` finish the event in hand, save and end; return when it has. A handler may call it, too."""
+        self._store._check_owner()
         self._is_stopping = True
         worker = self._worker
         if worker is not None:

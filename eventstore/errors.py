@@ -28,7 +28,7 @@ class InvalidArgument(EventStoreError, ValueError):
         self.argument = argument
         self.value = value
         self.expectation = expectation
-        super().__init__(f"invalid {argument} {_shorten(value)}: {expectation}")
+        super().__init__(f"invalid {argument} {shortened(value)}: {expectation}")
 
 
 class InvalidEvent(EventStoreError, ValueError):
@@ -179,6 +179,24 @@ class StoreNotOpen(EventStoreError):
         super().__init__(f"{store} {state}: use it inside `async with open_store(...) as store:`")
 
 
+class OpenedElsewhere(EventStoreError):
+    """The store was opened by another event loop or thread, or, where `forked` is true, by the parent process.
+
+    Nothing was read or written, and the store goes on for those who opened it.
+    """
+
+    def __init__(self, store: str, *, forked: bool) -> None:
+        self.forked = forked
+        if forked:
+            reason = "was opened before this process was forked: open a store in each process"
+        else:
+            reason = (
+                "was opened in another event loop: use it there (from a thread, by asyncio.run_coroutine_threadsafe), "
+                "or open a store in each loop"
+            )
+        super().__init__(f"{store} {reason}")
+
+
 class CapabilityNotSupported(EventStoreError):
     """The backend does not claim what was asked of it."""
 
@@ -248,8 +266,13 @@ class SchemaOutdated(SchemaError):
         )
 
 
-def _shorten(value: object, limit: int = 80) -> str:
-    text = ascii(value)
+def shortened(value: object, limit: int = 80) -> str:
+    """Return what a message shows of a value that was passed in, whatever that is."""
+    try:
+        text = ascii(value)
+    except Exception:
+        # An integer of thousands of digits, or a `__repr__` that fails.
+        text = f"of type {type(value).__name__}"
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 

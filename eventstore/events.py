@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 from uuid_utils.compat import uuid7
 
-from eventstore.errors import InvalidEvent
+from eventstore.errors import InvalidEvent, shortened
 
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object: string keys; values are objects, arrays (`list`), strings, booleans, None, 64-bit integers and finite
@@ -179,7 +179,7 @@ def _walk_string(text: str, path: str) -> str:
 
 def _walk_key(key: object, path: str) -> str:
     if not isinstance(key, str):
-        raise InvalidEvent(path, f"the key {key!a} is {type(key).__name__}, keys are strings")
+        raise InvalidEvent(path, f"the key {shortened(key)} is {type(key).__name__}, keys are strings")
     return _walk_string(key, f"{path}{_step(key)}")
 
 

@@ -99,7 +99,13 @@ class PartitionWorker:
     async def _give_back(self) -> None:
         # Whoever finds the entry as it was left takes it for that of a worker that died.
         with suppress(LeaseLost, EventStoreError):
-            await self._save(worker=None)
+            await self._while_leased(self._save(worker=None))
+
+    async def _while_leased(self, save: Awaitable[None]) -> None:
+        """Save for the length of a lease: who waits behind another's transaction for longer has lost it by then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._work.options.lease):
+                await save
 
     # --- Reading -------------------------------------------------------------------------------------------------
 
@@ -235,7 +241,8 @@ class PartitionWorker:
             await self._work.handling(events, None, note)
         except BaseException:
             if done:
-                await uninterrupted(self._save(position=done[-1].global_position, attempts=0, more=len(done)))
+                save = self._save(position=done[-1].global_position, attempts=0, more=len(done))
+                await uninterrupted(self._while_leased(save))
             raise
         await self._save(position=position, attempts=0, more=len(events))
 

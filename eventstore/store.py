@@ -23,12 +23,20 @@ from eventstore.backend import (
     Transaction,
 )
 from eventstore.consumers import Consumer, ConsumerStatus, Switch, all_consumers
-from eventstore.errors import CapabilityNotSupported, InvalidArgument, StoreNotOpen, StoreUnavailable, TransactionError
+from eventstore.errors import (
+    CapabilityNotSupported,
+    InvalidArgument,
+    OpenedElsewhere,
+    StoreNotOpen,
+    StoreUnavailable,
+    TransactionError,
+)
 from eventstore.events import RecordedEvent
 from eventstore.filters import Filter, check_filter
 from eventstore.group_commit import GroupCommit
 from eventstore.handlers import Handler, Handling
 from eventstore.operations import Limits, Operations
+from eventstore.ownership import Owner
 from eventstore.policies import ConsumerOptions, OnError, Retry
 from eventstore.reading_ahead import ReadingAhead
 from eventstore.retries import call_again
@@ -49,7 +57,8 @@ class EventStore(Operations):
     """An event store: streams of immutable events, and one log of them all.
 
     Made by `open_store`, or over a backend of one's own, and used inside `async with`. One store serves any number of
-    tasks of one event loop.
+    tasks of the event loop that opened it. From another loop or thread, and in a forked child, every call raises
+    `OpenedElsewhere`.
     """
 
     def __init__(
@@ -65,6 +74,7 @@ class EventStore(Operations):
         self._retry_timeout = retry_timeout
         self._is_open = False
         self._is_closed = False
+        self._owner: Owner | None = None
 
     def __repr__(self) -> str:
         return f"<EventStore on {self._backend.name}>"
@@ -84,7 +94,9 @@ class EventStore(Operations):
         if self._is_closed:
             raise StoreNotOpen(repr(self), closed=True)
         if self._is_open:
+            self._check_owner()
             return
+        self._owner = Owner()
         try:
             await self._backend.open()
         except BaseException:
@@ -94,9 +106,17 @@ class EventStore(Operations):
         _log.debug("opened %r", self)
 
     async def close(self) -> None:
-        """Release everything; idempotent. A closed store stays closed."""
-        self._is_open = False
-        self._is_closed = True
+        """Release everything; idempotent. A closed store stays closed.
+
+        In a forked child it releases nothing: all of it is the parent's. Raises `OpenedElsewhere` in another loop.
+        """
+        owner = self._owner
+        if owner is not None and not owner.is_here():
+            if not self._is_closed and not owner.is_another_process():
+                raise OpenedElsewhere(repr(self), forked=False)
+            self._is_open, self._is_closed = False, True
+            return
+        self._is_open, self._is_closed = False, True
         try:
             if self._group_commit is not None:
                 await self._group_commit.close()
@@ -114,10 +134,12 @@ class EventStore(Operations):
 
     async def migrate(self) -> None:
         """Create or upgrade the schema, for those who open with `migrate=false`; works on a store not yet open."""
+        self._check_owner()
         await self._backend.migrate()
 
     async def schema_version(self) -> int:
         """Return the version of the schema, 0 where there is none; works on a store not yet open."""
+        self._check_owner()
         return await self._backend.schema_version()
 
     # --- The log -------------------------------------------------------------------------------------------------
@@ -208,7 +230,7 @@ class EventStore(Operations):
             page = await self._log_page(start, size, Direction.FORWARD, filter)
             return Page(page.events, page.looked_to, page.at_end, len(page.events) == size)
 
-        return Subscription(Source(begin, read, self._wait))
+        return Subscription(Source(begin, read, self._wait, self._check_open))
 
     def subscribe_stream(self, stream_id: str, *, from_version: int | LogEnd = 1) -> Subscription:
         """Follow a stream, which may not exist yet: an async iterator over its events from a version on, for ever.
@@ -235,7 +257,7 @@ class EventStore(Operations):
             if not await self._stream_page(stream_id, start, 1, Direction.FORWARD):
                 await self._wait(head)
 
-        return Subscription(Source(begin, read, wait))
+        return Subscription(Source(begin, read, wait, self._check_open))
 
     async def _wait(self, after: int, timeout: float = LONGEST_WAIT) -> None:
         self._check_open()
@@ -371,6 +393,11 @@ class EventStore(Operations):
     def _check_open(self) -> None:
         if not self._is_open:
             raise StoreNotOpen(repr(self), closed=self._is_closed)
+        self._check_owner()
+
+    def _check_owner(self) -> None:
+        if self._owner is not None and not self._owner.is_here():
+            raise OpenedElsewhere(repr(self), forked=self._owner.is_another_process())
 
     def _check_outside_transaction(self) -> None:
         transactions = _transactions.get()
@@ -408,6 +435,7 @@ class StoreTransaction(Operations):
     def _reader(self) -> SessionInTransaction:
         if self._is_over:
             raise TransactionError("the transaction has ended: begin another with store.transaction()")
+        self._store._check_owner()
         return self._session
 
     _writer = _reader

@@ -54,11 +54,15 @@ class Page(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What a subscription reads: from where on, page by page, and how to wait where a page was the last."""
+    """What a subscription reads: from where on, page by page, and how to wait where a page was the last.
+
+    `check` raises where it must not be read.
+    """
 
     begin: Callable[[], Awaitable[int]]
     read: Callable[[int], Awaitable[Page]]
     wait: Callable[[int], Awaitable[None]]
+    check: Callable[[], None] = lambda: None
 
 
 class Subscription(AsyncIterator[RecordedEvent]):
@@ -111,6 +115,9 @@ class Subscription(AsyncIterator[RecordedEvent]):
         return _WithSignals(self._next)
 
     async def _next(self) -> RecordedEvent | Signal:
+        if self._one_at_a_time.locked():
+            # In another event loop it would wait for ever.
+            self._source.check()
         async with self._one_at_a_time:
             start = await self._begin()
             while not self._page:

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
-from eventstore.errors import InvalidUrl, UnknownOption
+from eventstore.errors import InvalidUrl, UnknownOption, shortened
+
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
 
 def split_query(url: str, keywords: Mapping[str, object] | None = None) -> tuple[str, dict[str, object]]:
     """Return a URL without its query string, and the options: those in that, and the `keywords` of the call.
 
-    A keyword that is None is not given. Raises `InvalidUrl` for an option given twice.
+    A keyword that is None is not given. Raises `InvalidUrl` for an option given twice, and for text that is none.
     """
     base, _, query = url.partition("?")
-    try:
-        pairs: list[tuple[str, object]] = [*parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))]
-    except ValueError:
-        raise InvalidUrl("the query string of the store URL is malformed: write ?option=value&option=value") from None
+    pairs = _pairs(query)
+    if pairs is None:
+        # Not where the cause is handled: as the context of this it would show what may be a password.
+        raise InvalidUrl("the query string of the store URL is malformed: write ?option=value&option=value")
     pairs += [(option, value) for option, value in (keywords or {}).items() if value is not None]
+    if not all(_is_text(part) for part in (url, *(part for pair in pairs for part in pair)) if isinstance(part, str)):
+        raise InvalidUrl("the store URL or an option has a NUL or a lone surrogate in it: neither is text")
     options = dict(pairs)
     if len(options) < len(pairs):
         raise InvalidUrl("an option of the store is given twice, in its URL or as a keyword: give it once")
     return base, options
+
+
+def _pairs(query: str) -> list[tuple[str, object]] | None:
+    try:
+        return [*parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict")]
+    except ValueError:
+        return None
+
+
+def _is_text(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def scheme_of(url: object) -> str:
@@ -32,7 +48,8 @@ def scheme_of(url: object) -> str:
     if not isinstance(url, str):
         raise InvalidUrl(f"a store URL is a string, not {type(url).__name__}")
     scheme, separator, _ = url.partition("://")
-    if not separator or not scheme:
+    # Anything else may be a password in the wrong place, which no message must show.
+    if not separator or not _SCHEME.fullmatch(scheme):
         raise InvalidUrl("a store URL begins with scheme://, as in memory://, sqlite:///app.db, postgresql://host/db")
     return scheme.lower()
 
@@ -78,8 +95,8 @@ def parse_options(given: Mapping[str, object], known: Mapping[str, Callable[[obj
             raise UnknownOption(option, list(known))
         try:
             values[option] = known[option](value)
-        except (TypeError, ValueError) as error:
-            raise InvalidUrl(f"invalid value {value!r} for option {option!r}: {error}") from None
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidUrl(f"invalid value {shortened(value)} for option {option!r}: {error}") from None
     return values
 
 

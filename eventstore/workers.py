@@ -112,11 +112,13 @@ class Worker:
             self._watchdog.cancel()
         # Why a partition ended now does not matter any more: the next worker meets it again.
         await asyncio.gather(*self.tasks, return_exceptions=True)
-        with suppress(EventStoreError):
-            # Looked up, since a beat may have been cancelled.
-            kept = await self._work.ledger.find(f"{WORKER}{self.id}", WorkerEntry)
-            if kept is not None:
-                await self._work.ledger.remove(kept.key, kept.version)
+        with suppress(EventStoreError, TimeoutError):
+            # For longer than a lease there is nothing to sign off from.
+            async with asyncio.timeout(self._lease):
+                # Looked up, since a beat may have been cancelled.
+                kept = await self._work.ledger.find(f"{WORKER}{self.id}", WorkerEntry)
+                if kept is not None:
+                    await self._work.ledger.remove(kept.key, kept.version)
 
     # --- Signs of life -------------------------------------------------------------------------------------------
 

@@ -56,7 +56,11 @@ def _translated(error: sqlite3.Error, database: object) -> EventStoreError:
         case sqlite3.SQLITE_CORRUPT:
             return StorageError(f"{database} is corrupt ({error}): restore it from a backup")
         case sqlite3.SQLITE_FULL:
-            return StorageError(f"the disk of {database} is full: nothing was written")
+            return StorageError(f"the disk of {database} is full: nothing was written; make room, then try again")
+        case sqlite3.SQLITE_IOERR:
+            return StorageError(
+                f"{database} could not be read or written ({error}): look at its disk, and at quotas and limits"
+            )
         case 0 if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
             return StoreNotOpen(f"the {database}", closed=True)
     return StorageError(f"{database} failed: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -91,7 +92,7 @@ class DatabaseFile:
             except OSError as error:
                 raise StorageError(f"there is no place for a {self}: {error}") from error
             # Also runs when the interpreter exits, for those who forget to close.
-            self._remove = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+            self._remove = weakref.finalize(self, _remove, directory, os.getpid())
             self._path = Path(directory, "events.db")
         if self.settings.immutable and self._has_pending_changes():
             raise StorageError(f"{self} is not immutable: it has changes in its -wal file; open it without that option")
@@ -125,6 +126,12 @@ class DatabaseFile:
     def _has_pending_changes(self) -> bool:
         log = Path(f"{self._path}-wal")
         return log.exists() and log.stat().st_size > 0
+
+
+def _remove(directory: str, process: int) -> None:
+    """Remove the folder of a private store, but not in a forked child: it is its parent's."""
+    if os.getpid() == process:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def thread_of(connection: aiosqlite.Connection) -> Thread:

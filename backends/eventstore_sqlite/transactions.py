@@ -11,7 +11,7 @@ from pathlib import Path
 import aiosqlite
 
 from eventstore.cancellation import uninterrupted
-from eventstore.errors import InvalidArgument, TransactionError
+from eventstore.errors import InvalidArgument, StoreNotOpen, TransactionError
 from eventstore_sqlite import queries
 from eventstore_sqlite.connections import Connections
 from eventstore_sqlite.errors import driver_errors
@@ -119,17 +119,19 @@ async def transaction(connections: Connections, file: DatabaseFile) -> AsyncIter
             await statements.write("SAVEPOINT eventstore_transaction")
             yield SqliteTransaction(statements)
             statements.end()
-            await _release(connection)
+            await _release(connection, file)
         except BaseException:
             statements.end()
             await uninterrupted(_roll_back_keeping_positions(connection))
             raise
 
 
-async def _release(connection: aiosqlite.Connection) -> None:
+async def _release(connection: aiosqlite.Connection, file: DatabaseFile) -> None:
     try:
         await run(connection, "RELEASE eventstore_transaction")
     except sqlite3.Error as error:
+        if _in_transaction(connection) is None:
+            raise StoreNotOpen(f"the {file}", closed=True) from error
         raise TransactionError(
             "the transaction was ended on its connection, by a COMMIT or ROLLBACK or by SQLite after an error, so what "
             "the block did may be committed in part: leave the end to store.transaction()"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from eventstore import (
@@ -11,6 +13,7 @@ from eventstore import (
     EventStore,
     EventStoreError,
     InvalidArgument,
+    OpenedElsewhere,
     StoreNotOpen,
     StreamDeleted,
 )
@@ -18,6 +21,7 @@ from eventstore_conformance.chapter import Chapter, MakeStore
 from eventstore_conformance.making import some_events
 from eventstore_conformance.observing import collect, log_of, stream_of, streams_of
 from eventstore_conformance.outcomes import NotClaimed
+from eventstore_conformance.patience import in_time
 
 
 class Opening(Chapter):
@@ -136,6 +140,24 @@ class Opening(Chapter):
             with pytest.raises(InvalidArgument) as refusal:
                 make_store(**options)
             assert refusal.value.argument in options
+
+    async def test_a_store_refuses_calls_from_another_event_loop(self, store: EventStore) -> None:
+        """OPEN-12: From another event loop than the one that opened it, calls raise `OpenedElsewhere` at once."""
+        for call in (
+            store.append("cart-1", some_events(1), expected_version=ANY),
+            collect(store.read_stream("cart-1")),
+            collect(store.read_all()),
+            anext(store.subscribe()),
+            store.head(),
+            store.save_checkpoint("reader", 1, expected=0),
+            store.open(),
+            store.close(),
+        ):
+            with pytest.raises(OpenedElsewhere) as refusal:
+                await asyncio.to_thread(asyncio.run, in_time(call, "a call from another event loop"))
+            assert not refusal.value.forked
+        recorded = await store.append("cart-1", some_events(1), expected_version=NO_STREAM)
+        assert await log_of(store) == recorded
 
 
 async def sees_something(store: EventStore) -> bool:

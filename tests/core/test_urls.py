@@ -65,8 +65,26 @@ def test_a_malformed_query_is_refused(query: str) -> None:
 
 def test_a_malformed_query_is_refused_without_showing_the_url() -> None:
     with pytest.raises(InvalidUrl) as refusal:
-        split_query("x://user:secret@host?oops")
+        split_query("x://user:secret@host?secret")
     assert "secret" not in str(refusal.value)
+    assert refusal.value.__context__ is None, "what it is chained to would show it"
+
+
+@pytest.mark.parametrize(
+    ("url", "keywords"),
+    [
+        ("x://host\0/p", {}),
+        ("x://host\ud800/p", {}),
+        ("x://h?a=b%00c", {}),
+        ("x://h?a=%ff", {}),
+        ("x://h?%00=b", {}),
+        ("x://h", {"a": "b\0"}),
+        ("x://h", {"a": "\udfff"}),
+    ],
+)
+def test_what_is_no_text_is_refused(url: str, keywords: dict[str, object]) -> None:
+    with pytest.raises(InvalidUrl):
+        split_query(url, keywords)
 
 
 @pytest.mark.parametrize(

@@ -44,10 +44,12 @@ def file_names(folder: Path) -> list[str]:
 
 async def start_python(program: str, *arguments: str) -> asyncio.subprocess.Process:
     """Start a program in a process of its own that can import the project."""
+    return await start_interpreter("-c", program, *arguments)
+
+
+async def start_interpreter(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        "-c",
-        program,
         *arguments,
         cwd=PROJECT,
         stdin=asyncio.subprocess.PIPE,
@@ -59,6 +61,11 @@ async def start_python(program: str, *arguments: str) -> asyncio.subprocess.Proc
 async def run_python(program: str, *arguments: str) -> str:
     """Run a program; return what it printed."""
     return await finished(await start_python(program, *arguments))
+
+
+async def run_module(module: str, *arguments: str) -> str:
+    """Run a module of the tests as a program; return what it printed."""
+    return await finished(await start_interpreter("-m", module, *arguments))
 
 
 async def finished(process: asyncio.subprocess.Process) -> str:
