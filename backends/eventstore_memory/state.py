@@ -23,6 +23,7 @@ from eventstore.backend import (
     Entry,
     LogPage,
     Outcome,
+    Place,
     Snapshot,
     StreamAppend,
     StreamInfo,
@@ -241,6 +242,17 @@ class State:
                 if not stream_id.startswith(wanted.prefix):
                     return
                 yield stream_id
+
+    def list_places(self, after: tuple[str, int] | None, limit: int) -> list[Place]:
+        """Return where events stand, by stream and version."""
+        return list(itertools.islice(self._places(*(after or ("", 0))), limit))
+
+    def _places(self, after: str, version: int) -> Iterator[Place]:
+        for stream_id in itertools.islice(self._stream_ids, bisect_left(self._stream_ids, after), None):
+            stream = self._streams[stream_id]
+            first = max(0, version + 1 - stream.first_version) if stream_id == after else 0
+            for event in itertools.islice(stream.events, first, None):
+                yield Place(stream_id, event.version, event.position, event.created_at)
 
     def truncate_stream(self, stream_id: str, before_version: int) -> int | None:
         """Remove events below a version."""
