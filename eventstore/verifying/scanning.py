@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
 
@@ -17,6 +18,7 @@ _EVENTS: Final = 1_000
 """A page of the log or of places: fewer take longer, more keep the event loop and its other tasks waiting."""
 
 _STREAMS: Final = 500
+_NAMES: Final = 100
 
 _SNAPSHOTS: Final = 50
 """Each may have a megabyte."""
@@ -80,6 +82,8 @@ class Scan:
         start, limit = 0, self._most_events
         while start < self.head:
             page = await self.read_all(start, limit, Direction.FORWARD)
+            # An engine in memory lets nobody else run.
+            await asyncio.sleep(0)
             if isinstance(page, LogPage):
                 yield [event for event in page.events if event.global_position <= self.head]
                 start = self.head if page.at_end else page.looked_to
@@ -144,7 +148,7 @@ class Scan:
 
     def checkpoints(self) -> AsyncIterator[Checkpoint]:
         """Yield all checkpoints."""
-        return self._pages("checkpoints", self.backend.list_checkpoints, lambda kept: kept.name, _STREAMS)
+        return self._pages("checkpoints", self.backend.list_checkpoints, lambda kept: kept.name, _NAMES)
 
     def entries(self) -> AsyncIterator[Entry]:
         """Yield all that consumers keep."""
@@ -152,7 +156,7 @@ class Scan:
         async def page(after: tuple[str, str] | None, limit: int) -> list[Entry]:
             return await self.backend.list_entries(None, "", after, limit)
 
-        return self._pages("what consumers keep", page, lambda entry: (entry.name, entry.key), _STREAMS)
+        return self._pages("what consumers keep", page, lambda entry: (entry.name, entry.key), _NAMES)
 
     async def _pages(
         self,
@@ -171,6 +175,7 @@ class Scan:
                 self.report(ProblemKind.UNREADABLE, f"{what}, after {after!a}: {type(error).__name__}: {error}")
                 self.is_whole = False
                 return
+            await asyncio.sleep(0)
             for item in page:
                 yield item
             if len(page) < limit:

@@ -12,7 +12,7 @@ from eventstore.verifying.records import ProblemKind
 from eventstore.verifying.scanning import Scan
 from eventstore.verifying.tallies import EventIds, TwoReadings
 
-MOST_SUSPECTS: Final = 1_000
+MOST_SUSPECTS: Final = 10_000
 """So many streams are looked at again, at most."""
 
 

@@ -7,27 +7,30 @@ from collections.abc import Iterator
 from typing import Final
 from uuid import UUID
 
-_BUCKETS: Final = 2**16
+_BUCKETS: Final = 2**20
+_BITS: Final = 2**64 - 1
 _PARTS: Final = 2**8
 
 
 class TwoReadings:
-    """Whether the log and the streams have the same events: a sum of their hashes for each of 65,536 sets of streams.
+    """Whether the log and the streams have the same events: a sum of hashes for each of a million sets of streams.
 
     Where the two readings agree, the sum is zero. It does not tell which event makes the difference, but the streams
-    that it is in are few.
+    that it may be in are few.
     """
 
     def __init__(self) -> None:
-        self._sums = [0] * _BUCKETS
+        self._sums = array("Q", bytes(8 * _BUCKETS))
 
     def in_log(self, stream_id: str, version: int, position: int) -> None:
         """Count an event of the log."""
-        self._sums[hash(stream_id) % _BUCKETS] += hash((stream_id, version, position))
+        bucket = hash(stream_id) % _BUCKETS
+        self._sums[bucket] = (self._sums[bucket] + hash((stream_id, version, position))) & _BITS
 
     def in_stream(self, stream_id: str, version: int, position: int) -> None:
         """Count an event of a stream."""
-        self._sums[hash(stream_id) % _BUCKETS] -= hash((stream_id, version, position))
+        bucket = hash(stream_id) % _BUCKETS
+        self._sums[bucket] = (self._sums[bucket] - hash((stream_id, version, position))) & _BITS
 
     @property
     def agree(self) -> bool:
