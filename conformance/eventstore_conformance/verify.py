@@ -67,12 +67,12 @@ class Writer:
             await let_others_run()
 
     async def use(self, stream_id: str, *, erase: bool) -> None:
-        """Make a stream and a snapshot of it, bookmark it, cut it, and delete it."""
+        """Make a stream and bookmark it, keep a snapshot, cut it, and delete it."""
         recorded = await self.store.append(stream_id, some_events(4), expected_version=NO_STREAM)
-        await let_others_run()
-        await self.store.save_snapshot(stream_id, 3, {})
         await self.store.save_checkpoint(self.name, recorded[-1].global_position, expected=self.position)
         self.position = recorded[-1].global_position
+        await let_others_run()
+        await self.store.save_snapshot(stream_id, 3, {})
         await self.store.truncate_stream(stream_id, 3)
         await let_others_run()
         await self.store.delete_stream(stream_id, expected_version=ANY, erase=erase)

@@ -48,6 +48,8 @@ def problems_of(evidence: Evidence) -> Iterator[Problem]:
     in_log = {place for place in evidence.in_log if place.version >= first}
     in_stream = {place for place in evidence.in_stream if place.version >= first}
     up_to_head = {place for place in in_stream if place.global_position <= evidence.head}
+    if evidence.still_in_log is not None and evidence.still_in_log not in evidence.in_stream:
+        in_log.add(evidence.still_in_log)
     for place in _sorted(in_log - up_to_head):
         yield _problem(ProblemKind.NOT_IN_STREAM, place, "the log has this event, its stream does not")
     for place in _sorted(up_to_head - in_log):
@@ -101,10 +103,7 @@ def _of_neighbours(known: Sequence[Place]) -> Iterator[Problem]:
 
 def _of_what_is_left_over(evidence: Evidence) -> Iterator[Problem]:
     first = 1 if evidence.before is None else evidence.before.first_version
-    left_over = {place for place in evidence.in_stream if place.version < first}
-    if evidence.still_in_log is not None:
-        left_over.add(evidence.still_in_log)
-    for place in _sorted(left_over):
+    for place in _sorted(place for place in evidence.in_stream if place.version < first):
         yield _problem(ProblemKind.LEFT_OVER, place, "the stream is said to begin after it")
 
 

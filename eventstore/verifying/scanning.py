@@ -54,6 +54,10 @@ class Scan:
         self.is_whole = True
         """Whether everything could be read, but for those events."""
 
+        self.failures = 0
+        """How often a list was read no further than to something that cannot be read."""
+
+        self._given_up: set[str] = set()
         self._progress = progress
         self._most_events = step
 
@@ -172,8 +176,14 @@ class Scan:
             except PASSING:
                 raise
             except Exception as error:
-                self.report(ProblemKind.UNREADABLE, f"{what}, after {after!a}: {type(error).__name__}: {error}")
+                if limit > 1:
+                    limit = max(1, limit // 8)
+                    continue
+                self.failures += 1
                 self.is_whole = False
+                if what not in self._given_up:
+                    self._given_up.add(what)
+                    self.report(ProblemKind.UNREADABLE, f"{what}, after {after!a}: {type(error).__name__}: {error}")
                 return
             await asyncio.sleep(0)
             for item in page:

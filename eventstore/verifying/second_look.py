@@ -81,10 +81,13 @@ async def _judge(scan: Scan, stream_id: str, in_log: list[Place]) -> None:
     before = await call(backend.stream_info, stream_id)
     listed = await call(backend.list_streams, None, stream_id, None, 1, include_deleted=True)
     in_stream: list[Place] = []
+    failures = scan.failures
     async for place in scan.places((stream_id, 0), max(100, len(in_log) + 1)):
         if place.stream_id != stream_id:
             break
         in_stream.append(place)
+    if scan.failures > failures:
+        return
     after = await call(backend.stream_info, stream_id)
     evidence = Evidence(
         stream_id,

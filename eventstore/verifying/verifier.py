@@ -122,7 +122,8 @@ class Verifier:
         scan = self._scan
         async for stream_id, info, run, snapshot in side_by_side(scan.streams(), self._runs(), scan.snapshots()):
             self._streams += info is not None
-            if looks_wrong(info, run):
+            # What cannot be read is reported, and makes all the rest look wrong.
+            if scan.is_whole and looks_wrong(info, run):
                 self._suspects.add(stream_id)
             if snapshot is not None:
                 self._snapshots += 1
