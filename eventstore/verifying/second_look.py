@@ -54,8 +54,8 @@ async def look_again(scan: Scan, suspects: Suspects, readings: TwoReadings, ids:
                 by_id.setdefault(event.event_id, []).append(event)
     for first, *others in by_id.values():
         _report_repeated(scan, first, others)
-    for stream_id, places in in_log.items():
-        await _judge(scan, stream_id, places)
+    for stream_id in sorted(in_log):
+        await _judge(scan, stream_id, in_log[stream_id])
     if suspects.passed_over:
         detail = f"{suspects.passed_over:,} more streams looked wrong, and were not looked at again"
         scan.report(ProblemKind.NOT_LOOKED_AT, detail)
