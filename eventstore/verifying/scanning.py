@@ -23,8 +23,15 @@ _NAMES: Final = 100
 _SNAPSHOTS: Final = 50
 """Each may have a megabyte."""
 
+LOOKS_AT_HEAD: Final = 5
+"""How often the head is asked for, while appends in flight hold it back, before something is taken to be beyond it."""
+
 MOST_UNREADABLE: Final = 1_000
 """After so many events that cannot be read, the rest of the log is left alone."""
+
+_LIST_OF_STREAMS: Final = "the list of streams"
+_PLACES: Final = "the events by stream"
+_COMPARED: Final = frozenset({_LIST_OF_STREAMS, _PLACES})
 
 PASSING: Final = (StoreUnavailable, StoreNotOpen)
 """What ends a verification: it says nothing of what is stored."""
@@ -48,11 +55,14 @@ class Scan:
         self.call = call
         self.findings = findings
         self.head = 0
+        self.read_to = 0
+        """How far the log was read, the last time."""
+
         self.unreadable: set[int] = set()
         """The positions of events that cannot be read."""
 
         self.is_whole = True
-        """Whether everything could be read, but for those events."""
+        """Whether the log and the streams could be read to their end, but for those events."""
 
         self.failures = 0
         """How often a list was read no further than to something that cannot be read."""
@@ -83,16 +93,24 @@ class Scan:
 
     async def log(self, step: str) -> AsyncIterator[list[RecordedEvent]]:
         """Yield the log up to the head, without the events that cannot be read."""
-        start, limit = 0, self._most_events
-        while start < self.head:
+        self.read_to, limit = 0, self._most_events
+        is_end = False
+        while (start := self.read_to) < self.head:
             page = await self.read_all(start, limit, Direction.FORWARD)
             # An engine in memory lets nobody else run.
             await asyncio.sleep(0)
             if isinstance(page, LogPage):
-                yield [event for event in page.events if event.global_position <= self.head]
-                start = self.head if page.at_end else page.looked_to
+                if not page.events and (page.at_end or page.looked_to <= start):
+                    if not is_end and not await self._is_still_settled():
+                        return
+                    # Read once more: it is settled now, if it was not when the page was read.
+                    self.read_to, is_end = (self.head if is_end else start), True
+                else:
+                    # A head that was lost would keep `looked_to` back.
+                    self.read_to = max([page.looked_to, *(event.global_position for event in page.events[-1:])])
                 limit = min(2 * limit, self._most_events)
-                self.tell(step, min(start, self.head), self.head)
+                self.tell(step, min(self.read_to, self.head), self.head)
+                yield [event for event in page.events if event.global_position <= self.head]
             elif limit > 1:
                 # What lies before the one that cannot be read still can.
                 limit = max(1, limit // 8)
@@ -100,7 +118,15 @@ class Scan:
                 position = await self._position_after(start)
                 if not self._may_go_on(position, page):
                     return
-                start = position
+                self.read_to = position
+
+    async def _is_still_settled(self) -> bool:
+        """Tell whether the log can be read up to the head; after a fail-over, appends in flight may hide its end."""
+        for _ in range(LOOKS_AT_HEAD):
+            if await self.call(self.backend.head) >= self.head:
+                return True
+        self._give_up_log("the log ends before the head that it had; appends in flight may hide it")
+        return False
 
     async def _position_after(self, start: int) -> int:
         """Return the position of the event after one, which cannot be read; or one beyond the head."""
@@ -123,13 +149,17 @@ class Scan:
             return True
         what = f"{type(error).__name__}: {error}"
         if position > self.head or len(self.unreadable) == MOST_UNREADABLE:
-            if self.is_whole:
-                self.report(ProblemKind.NOT_LOOKED_AT, f"the rest of the log was not read: {what}")
-            self.is_whole = False
+            self._give_up_log(f"the rest of the log was not read: {what}")
             return False
         self.report(ProblemKind.UNREADABLE, what, global_position=position)
         self.unreadable.add(position)
         return True
+
+    def _give_up_log(self, why: str) -> None:
+        if "the log" not in self._given_up:
+            self._given_up.add("the log")
+            self.report(ProblemKind.NOT_LOOKED_AT, why, global_position=self.read_to)
+        self.is_whole = False
 
     # --- All the rest --------------------------------------------------------------------------------------------
 
@@ -139,12 +169,12 @@ class Scan:
         async def page(after: str | None, limit: int) -> list[StreamInfo]:
             return await self.backend.list_streams(None, None, after, limit, include_deleted=True)
 
-        return self._pages("the list of streams", page, lambda info: info.stream_id, _STREAMS)
+        return self._pages(_LIST_OF_STREAMS, page, lambda info: info.stream_id, _STREAMS)
 
     def places(self, after: tuple[str, int] | None = None, limit: int | None = None) -> AsyncIterator[Place]:
         """Yield the places of events by stream and version."""
         limit = limit or self._most_events
-        return self._pages("the events by stream", self.backend.list_places, _stream_and_version, limit, after)
+        return self._pages(_PLACES, self.backend.list_places, _stream_and_version, limit, after)
 
     def snapshots(self) -> AsyncIterator[EncodedSnapshot]:
         """Yield all snapshots by stream id."""
@@ -180,7 +210,7 @@ class Scan:
                     limit = max(1, limit // 8)
                     continue
                 self.failures += 1
-                self.is_whole = False
+                self.is_whole = self.is_whole and what not in _COMPARED
                 if what not in self._given_up:
                     self._given_up.add(what)
                     self.report(ProblemKind.UNREADABLE, f"{what}, after {after!a}: {type(error).__name__}: {error}")

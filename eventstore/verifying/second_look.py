@@ -91,7 +91,7 @@ async def _judge(scan: Scan, stream_id: str, in_log: list[Place]) -> None:
     after = await call(backend.stream_info, stream_id)
     evidence = Evidence(
         stream_id,
-        scan.head,
+        min(scan.head, scan.read_to),
         scan.unreadable,
         in_log,
         before,

@@ -20,12 +20,9 @@ from eventstore.events import RecordedEvent, decode_json, stream_type_of
 from eventstore.ledger import PARKED, PARTITION, SETTINGS, WORKER, Parked, Partition, Settings, WorkerEntry
 from eventstore.verifying.records import Findings, Problem, ProblemKind, ProgressCallback, Verification
 from eventstore.verifying.runs import Run, looks_wrong, side_by_side
-from eventstore.verifying.scanning import PASSING, Call, Scan
+from eventstore.verifying.scanning import LOOKS_AT_HEAD, PASSING, Call, Scan
 from eventstore.verifying.second_look import Suspects, look_again
 from eventstore.verifying.tallies import EventIds, TwoReadings
-
-_LOOKS_AT_HEAD: Final = 5
-"""How often the head is asked for, while appends in flight hold it back, before a position is taken to be beyond it."""
 
 _EVENTS_BETWEEN: Final = 10_000
 """So many events of streams are read between two calls that tell the progress."""
@@ -207,7 +204,7 @@ class Verifier:
 
     async def _judge_positions(self) -> None:
         """Report the positions that nobody can have come to, not even since the verification began."""
-        for _ in range(_LOOKS_AT_HEAD):
+        for _ in range(LOOKS_AT_HEAD):
             if self._beyond:
                 self._highest = max(self._highest, await self._scan.call(self._scan.backend.head))
                 self._beyond = [problem for problem in self._beyond if (problem.global_position or 0) > self._highest]

@@ -121,6 +121,20 @@ async def test_a_list_that_cannot_be_read_is_reported_once(store: EventStore, ba
     assert "what is this?" in problem.detail
 
 
+async def test_what_cannot_be_read_makes_nothing_else_suspicious(
+    store: EventStore, backend: Lying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(second_look, "MOST_SUSPECTS", 1)
+
+    def unreadable(place: Place) -> Place:
+        if place.stream_id == "order-1":
+            raise ValueError("what is this?")
+        return place
+
+    backend.of_places = unreadable
+    assert await found_in(store) == [Found(ProblemKind.UNREADABLE)]
+
+
 @pytest.mark.parametrize("primitive", ["of_log", "of_places", "of_list"])
 async def test_a_database_that_is_away_is_no_damage(store: EventStore, backend: Lying, primitive: str) -> None:
     def away(item: Any) -> Any:
@@ -139,6 +153,23 @@ async def test_more_suspects_than_are_looked_at_again_are_counted(
     found = await found_in(store)
     assert found[-1].kind is ProblemKind.NOT_LOOKED_AT
     assert {problem.stream_id for problem in found[:-1]} == {"gone-1", "order-1"}
+
+
+async def test_a_log_that_is_held_back_from_where_it_was_is_not_called_lost(
+    store: EventStore, backend: Lying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads = iter([17])
+
+    async def head() -> int:
+        return next(heads, 10)
+
+    async def read_all(start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
+        page = await MemoryBackend.read_all(backend, start, min(limit, 10), direction, filter)
+        return LogPage([], 10, at_end=True) if start == 10 else page
+
+    monkeypatch.setattr(backend, "head", head)
+    monkeypatch.setattr(backend, "read_all", read_all)
+    assert await found_in(store) == [Found(ProblemKind.NOT_LOOKED_AT, global_position=10)]
 
 
 async def test_what_moves_while_it_is_read_is_no_damage(store: EventStore, backend: Lying) -> None:
