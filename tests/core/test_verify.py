@@ -42,8 +42,11 @@ class Lying(MemoryBackend):
     async def list_places(self, after: tuple[str, int] | None, limit: int) -> list[Place]:
         return _told(await super().list_places(after, 2**31), self.of_places)[:limit]
 
-    async def list_streams(self, *arguments: Any, include_deleted: bool) -> list[StreamInfo]:
-        return _told(await super().list_streams(*arguments, include_deleted=include_deleted), self.of_list)
+    async def list_streams(
+        self, stream_type: str | None, prefix: str | None, after: str | None, limit: int, *, include_deleted: bool
+    ) -> list[StreamInfo]:
+        found = await super().list_streams(stream_type, prefix, after, limit, include_deleted=include_deleted)
+        return _told(found, self.of_list)
 
 
 def _told(items: list[Any], change: Callable[[Any], Any]) -> list[Any]:
