@@ -35,6 +35,7 @@ from eventstore.policies import OnError, Retry
 from eventstore.registry import open_store
 from eventstore.store import EventStore, StoreTransaction
 from eventstore.subscriptions import END, CaughtUp, FellBehind, Subscription
+from eventstore.verifying.records import Problem, ProblemKind, Progress, Verification
 from eventstore.versions import ANY, NO_STREAM, STREAM_EXISTS, ExpectedVersion
 from eventstore.writes import StreamWrite
 
@@ -67,6 +68,9 @@ __all__ = [
     "OpenedElsewhere",
     "ParkedEvent",
     "PartitionStatus",
+    "Problem",
+    "ProblemKind",
+    "Progress",
     "RecordedEvent",
     "Retry",
     "SchemaError",
@@ -86,6 +90,7 @@ __all__ = [
     "TransactionError",
     "UnknownOption",
     "UnknownScheme",
+    "Verification",
     "VersionMismatch",
     "WrongExpectedVersion",
     "caused_by",

@@ -186,6 +186,22 @@ class EncodedSnapshot(msgspec.Struct, frozen=True):
     data: bytes
 
 
+class Checkpoint(msgspec.Struct, frozen=True):
+    """A position saved under a name."""
+
+    name: str
+    position: int
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where an event stands, in its stream and in the log, and since when."""
+
+    stream_id: str
+    version: int
+    global_position: int
+    created_at: datetime
+
+
 class Entry(msgspec.Struct, frozen=True):
     """What a consumer keeps: its progress, who is at work, an event it could not handle.
 
@@ -376,6 +392,23 @@ class Backend(Session, Protocol):
         wait: by a push where the engine has one, and by a poll beneath it. It may return for nothing, so that it is
         enough to sleep for a moment; `eventstore.watching.Watch` does it with one look for everybody who waits.
         """
+        ...
+
+    async def list_places(self, after: tuple[str, int] | None, limit: int) -> list[Place]:
+        """Return up to `limit` places of the events of all streams, by stream id as `list_streams`, and by version.
+
+        From the first after `after`, a stream id and a version. Whatever is stored of deleted streams is there too, and
+        what is not settled yet. They are looked up as `read_stream` does, by the same index, since `verify` compares
+        them with the log.
+        """
+        ...
+
+    async def list_snapshots(self, after: str | None, limit: int) -> list[EncodedSnapshot]:
+        """Return up to `limit` snapshots by stream id as `list_streams`, from the first after `after` on."""
+        ...
+
+    async def list_checkpoints(self, after: str | None, limit: int) -> list[Checkpoint]:
+        """Return up to `limit` checkpoints, in whatever order, always the same, from the first after `after` on."""
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[SessionInTransaction]:

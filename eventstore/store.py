@@ -41,6 +41,7 @@ from eventstore.policies import ConsumerOptions, OnError, Retry
 from eventstore.reading_ahead import ReadingAhead
 from eventstore.retries import call_again
 from eventstore.subscriptions import END, LONGEST_WAIT, LogEnd, Page, Source, Subscription
+from eventstore.verifying.records import DEFAULT_MOST_PROBLEMS, ProgressCallback, Verification
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -204,6 +205,24 @@ class EventStore(Operations):
         """Return the last position that a reader may bookmark; 0 before the first append. It never decreases."""
         self._check_open()
         return await self._repeatable(self._backend.head)
+
+    async def verify(
+        self, *, progress: ProgressCallback | None = None, most_problems: int = DEFAULT_MOST_PROBLEMS
+    ) -> Verification:
+        """Check that the store holds what it should, up to its present head, and tell what is broken where.
+
+        It only reads, beside others who may write; what they do meanwhile is not mistaken for damage. `progress` is
+        called now and then with how far it has come. Of the problems found, `most_problems` are listed, and the rest
+        counted. What is checked, what it costs and what it cannot find stands in `docs/verifying.md`.
+
+        Raises `StoreUnavailable` if the database stays out of reach.
+        """
+        check_integer("most_problems", most_problems, 0)
+        self._check_open()
+        # Imported when first needed: few processes ever verify.
+        from eventstore.verifying.verifier import Verifier
+
+        return await Verifier(self._backend, self._repeatable, most_problems, progress).run()
 
     # --- Subscriptions -------------------------------------------------------------------------------------------
 

@@ -9,11 +9,13 @@ from typing import Any, Never
 
 from eventstore.backend import (
     Capability,
+    Checkpoint,
     Direction,
     EncodedSnapshot,
     Entry,
     LogPage,
     Outcome,
+    Place,
     Snapshot,
     StreamInfo,
     StreamState,
@@ -170,6 +172,22 @@ class MemoryBackend(MemorySession):
 
     async def _look(self) -> Look:
         return Look(self._state.head)
+
+    async def list_places(self, after: tuple[str, int] | None, limit: int) -> list[Place]:
+        """Return where events stand, by stream and version."""
+        return self._state.list_places(after, limit)
+
+    async def list_snapshots(self, after: str | None, limit: int) -> list[EncodedSnapshot]:
+        """Return a page of snapshots by stream id."""
+        snapshots = self._state.snapshots
+        ids = sorted(stream_id for stream_id in snapshots if after is None or stream_id > after)
+        return [snapshots[stream_id][0] for stream_id in ids[:limit]]
+
+    async def list_checkpoints(self, after: str | None, limit: int) -> list[Checkpoint]:
+        """Return a page of checkpoints by name."""
+        checkpoints = self._state.checkpoints
+        names = sorted(name for name in checkpoints if after is None or name > after)
+        return [Checkpoint(name, checkpoints[name]) for name in names[:limit]]
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[MemoryTransaction]:

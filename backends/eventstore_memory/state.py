@@ -23,6 +23,7 @@ from eventstore.backend import (
     Entry,
     LogPage,
     Outcome,
+    Place,
     Snapshot,
     StreamAppend,
     StreamInfo,
@@ -240,15 +241,30 @@ class State:
         if wanted.alone is not None and wanted.alone > after:
             yield wanted.alone
         if wanted.prefix is not None:
-            if not self._are_ids_sorted:
-                self._stream_ids.sort()
-                self._are_ids_sorted = True
-            ids = self._stream_ids
+            ids = self._sorted_ids()
             first = max(bisect_left(ids, wanted.prefix), bisect_right(ids, after))
             for stream_id in itertools.islice(ids, first, None):
                 if not stream_id.startswith(wanted.prefix):
                     return
                 yield stream_id
+
+    def _sorted_ids(self) -> list[str]:
+        if not self._are_ids_sorted:
+            self._stream_ids.sort()
+            self._are_ids_sorted = True
+        return self._stream_ids
+
+    def list_places(self, after: tuple[str, int] | None, limit: int) -> list[Place]:
+        """Return where events stand, by stream and version."""
+        return list(itertools.islice(self._places(*(after or ("", 0))), limit))
+
+    def _places(self, after: str, version: int) -> Iterator[Place]:
+        ids = self._sorted_ids()
+        for stream_id in itertools.islice(ids, bisect_left(ids, after), None):
+            stream = self._streams[stream_id]
+            first = max(0, version + 1 - stream.first_version) if stream_id == after else 0
+            for event in itertools.islice(stream.events, first, None):
+                yield Place(stream_id, event.version, event.position, event.created_at)
 
     def truncate_stream(self, stream_id: str, before_version: int) -> int | None:
         """Remove events below a version."""

@@ -13,15 +13,28 @@ from psycopg import AsyncConnection, AsyncTransaction, IsolationLevel
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
-from eventstore.backend import Appended, Capability, Deferred, Direction, LogPage, Outcome, Transaction
+from eventstore.backend import (
+    Appended,
+    Capability,
+    Checkpoint,
+    Deferred,
+    Direction,
+    EncodedSnapshot,
+    LogPage,
+    Outcome,
+    Place,
+    Transaction,
+)
 from eventstore.cancellation import heeding_cancellation, uninterrupted
 from eventstore.errors import InvalidArgument, StoreUnavailable, TransactionError
 from eventstore.filters import Filter
 from eventstore.watching import Look, Watch
 from eventstore_postgres.arrays import register_arrays
 from eventstore_postgres.failures import translated, translated_failures
+from eventstore_postgres.fetching import fetch_in_index_order
 from eventstore_postgres.notifications import Notifications
 from eventstore_postgres.queries import Queries
+from eventstore_postgres.rows import time_of
 from eventstore_postgres.schema import found_version, require_current, upgrade
 from eventstore_postgres.session import PostgresSession, PostgresTransaction
 from eventstore_postgres.settled import SettledLog
@@ -163,6 +176,28 @@ class PostgresBackend(PostgresSession):
         # Appends are in flight: whoever holds one may be another process, and will not tell if it rolls back.
         self._look_again_in = min(2 * self._look_again_in, _LAST_LOOK)
         return Look(head, self._look_again_in)
+
+    # --- What is kept, as `verify` looks at it -------------------------------------------------------------------
+
+    async def list_places(self, after: tuple[str, int] | None, limit: int) -> list[Place]:
+        """Return where events stand, by stream and version."""
+        after_id, after_version = after or ("", 0)
+        parameters = {"after": after_id, "after_version": after_version, "limit": limit}
+        async with self._connected() as connection:
+            rows = await fetch_in_index_order(connection, self._queries["list_places"], parameters)
+        return [Place(stream_id, version, position, time_of(sent)) for stream_id, version, position, sent in rows]
+
+    async def list_snapshots(self, after: str | None, limit: int) -> list[EncodedSnapshot]:
+        """Return a page of snapshots by stream id."""
+        async with self._connected() as connection:
+            rows = await self._fetch(connection, "list_snapshots", {"after": after or "", "limit": limit})
+        return [EncodedSnapshot(stream_id, version, data.encode()) for stream_id, version, data in rows]
+
+    async def list_checkpoints(self, after: str | None, limit: int) -> list[Checkpoint]:
+        """Return a page of checkpoints by name."""
+        async with self._connected() as connection:
+            rows = await self._fetch(connection, "list_checkpoints", {"after": after or "", "limit": limit})
+        return [Checkpoint(*row) for row in rows]
 
     # --- Transactions --------------------------------------------------------------------------------------------
 

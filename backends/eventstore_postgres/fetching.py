@@ -19,3 +19,16 @@ async def fetch(
     async with AsyncCursor(connection, row_factory=tuple_row) as cursor:
         await cursor.execute(query, parameters, binary=True)
         return await cursor.fetchall()
+
+
+async def fetch_in_index_order(
+    connection: AsyncConnection, query: bytes, parameters: Mapping[str, object]
+) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement that has an index with them in order.
+
+    Of a table that was not analysed yet, the planner expects so few rows that it would rather collect and sort all that
+    match, for every page again.
+    """
+    async with connection.transaction():
+        await connection.execute("SET LOCAL enable_sort = off")
+        return await fetch(connection, query, parameters)

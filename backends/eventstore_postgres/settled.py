@@ -30,7 +30,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from psycopg import AsyncConnection
 
@@ -38,7 +38,7 @@ from eventstore.backend import Direction, LogPage
 from eventstore.errors import StoreUnavailable
 from eventstore.events import RecordedEvent
 from eventstore.filters import Filter
-from eventstore_postgres.fetching import fetch
+from eventstore_postgres.fetching import fetch, fetch_in_index_order
 from eventstore_postgres.filtering import filter_conditions, walks_an_index
 from eventstore_postgres.queries import Queries
 from eventstore_postgres.rows import recorded_event
@@ -163,7 +163,7 @@ class SettledLog:
             parameters["up_to"] = up_to
         conditions, values = filter_conditions(filter)
         query += conditions + self._queries["oldest_first" if direction is Direction.FORWARD else "newest_first"]
-        read = _fetch_in_index_order if walks_an_index(filter) else fetch
+        read = fetch_in_index_order if walks_an_index(filter) else fetch
         async with self._connected() as connection:
             if connection.info.parameter_status("in_hot_standby") == "on":
                 raise _standby()
@@ -240,19 +240,6 @@ class SettledLog:
         async with self._connected() as connection:
             ((end,),) = await fetch(connection, self._queries["run_end"], {"after": after})
         return int(end)
-
-
-async def _fetch_in_index_order(
-    connection: AsyncConnection, query: bytes, parameters: dict[str, object]
-) -> list[tuple[Any, ...]]:
-    """Fetch rows by an index that has them in order.
-
-    Of a table that was not analysed yet, the planner expects so few rows that it would rather collect and sort all that
-    match, for every page again.
-    """
-    async with connection.transaction():
-        await connection.execute("SET LOCAL enable_sort = off")
-        return await fetch(connection, query, parameters)
 
 
 def _standby() -> StoreUnavailable:

@@ -8,7 +8,16 @@ from typing import Any, Final
 
 import aiosqlite
 
-from eventstore.backend import Capability, Direction, LogPage, Outcome, Transaction
+from eventstore.backend import (
+    Capability,
+    Checkpoint,
+    Direction,
+    EncodedSnapshot,
+    LogPage,
+    Outcome,
+    Place,
+    Transaction,
+)
 from eventstore.errors import InvalidArgument
 from eventstore.filters import Filter
 from eventstore.watching import Look, Watch
@@ -94,6 +103,26 @@ class SqliteBackend(SqliteSession):
             self._seen = Look(await self.head(), None if self._file.is_private else POLL)
             self._seen_version = version
         return self._seen
+
+    async def list_places(self, after: tuple[str, int] | None, limit: int) -> list[Place]:
+        """Return where events stand, by stream and version."""
+        after_id, after_version = after or ("", 0)
+        parameters = {"after": after_id, "after_version": after_version, "limit": limit}
+        rows = await self._connections.read(queries.LIST_PLACES, parameters)
+        return [
+            Place(stream_id, version, position, records.time_of(created_at))
+            for stream_id, version, position, created_at in rows
+        ]
+
+    async def list_snapshots(self, after: str | None, limit: int) -> list[EncodedSnapshot]:
+        """Return a page of snapshots by stream id."""
+        rows = await self._connections.read(queries.LIST_SNAPSHOTS, {"after": after or "", "limit": limit})
+        return [EncodedSnapshot(stream_id, version, data.encode()) for stream_id, version, data in rows]
+
+    async def list_checkpoints(self, after: str | None, limit: int) -> list[Checkpoint]:
+        """Return a page of checkpoints by name."""
+        rows = await self._connections.read(queries.LIST_CHECKPOINTS, {"after": after or "", "limit": limit})
+        return [Checkpoint(*row) for row in rows]
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqliteTransaction]:

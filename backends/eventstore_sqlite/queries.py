@@ -49,6 +49,9 @@ SAVE_ENTRY: Final = _sql("save_entry")
 REMOVE_ENTRY: Final = _sql("remove_entry")
 ENTRY_VERSION: Final = _sql("entry_version")
 HEAD: Final = _sql("head")
+LIST_PLACES: Final = _sql("list_places")
+LIST_SNAPSHOTS: Final = _sql("list_snapshots")
+LIST_CHECKPOINTS: Final = _sql("list_checkpoints")
 SKIP_POSITIONS: Final = _sql("skip_positions")
 
 _ORDER: Final = {Direction.FORWARD: "ASC", Direction.BACKWARD: "DESC"}

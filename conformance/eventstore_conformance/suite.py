@@ -24,6 +24,7 @@ from eventstore_conformance.stateful import Stateful
 from eventstore_conformance.stream_subscriptions import StreamSubscriptions
 from eventstore_conformance.subscriptions import Subscriptions
 from eventstore_conformance.transactions import Transactions
+from eventstore_conformance.verify import Verify
 
 CHAPTERS = (
     Append,
@@ -49,6 +50,7 @@ CHAPTERS = (
     ConsumerErrors,
     Truncate,
     Delete,
+    Verify,
     Opening,
     Faults,
     Stateful,

@@ -360,6 +360,28 @@ RETURNING version
 -- name: entry_version
 SELECT version FROM {schema}.consumer_entries WHERE name = %(name)s AND key = %(key)s
 
+-- name: list_places
+-- By the unique index on (stream_id, version), as the reads of a stream find events.
+SELECT stream_id, version, global_position, timestamptz_send(created_at)
+FROM {schema}.events
+WHERE (stream_id, version) > (%(after)s, %(after_version)s) AND event_type <> ''
+ORDER BY stream_id, version
+LIMIT %(limit)s
+
+-- name: list_snapshots
+SELECT stream_id, version, data::text
+FROM {schema}.snapshots
+WHERE stream_id > %(after)s
+ORDER BY stream_id
+LIMIT %(limit)s
+
+-- name: list_checkpoints
+SELECT name, position
+FROM {schema}.subscription_checkpoints
+WHERE name > %(after)s
+ORDER BY name
+LIMIT %(limit)s
+
 -- name: top
 -- The highest position that is visible, or was before its event was removed; which run of which server says so; and
 -- whether that can tell at all.

@@ -34,23 +34,28 @@ WITH RECURSIVE
         FROM walk
         WHERE walk.stream_id IS NOT NULL
         ORDER BY 1
+    ),
+
+    -- MATERIALIZED, so that the limit ends the walk: put together with the ORDER BY below, it would only cut off what was
+    -- sorted, and every page would walk to the last stream.
+    page AS MATERIALIZED (
+        SELECT
+            walk.stream_id,
+            max(
+                coalesce((SELECT max(version) FROM events WHERE stream_id = walk.stream_id), 0),
+                coalesce(lifecycle.version, 0)
+            ) AS version,
+            (SELECT min(version) FROM events WHERE stream_id = walk.stream_id) AS first_version,
+            coalesce(lifecycle.deleted, 0) AS deleted
+        FROM walk
+        LEFT JOIN stream_lifecycle AS lifecycle ON lifecycle.stream_id = walk.stream_id
+        WHERE
+            walk.is_stream
+            AND walk.stream_id IS NOT NULL
+            AND (:include_deleted OR NOT coalesce(lifecycle.deleted, 0))
+        LIMIT :limit
     )
 
-SELECT * FROM (
-    SELECT
-        walk.stream_id,
-        max(
-            coalesce((SELECT max(version) FROM events WHERE stream_id = walk.stream_id), 0),
-            coalesce(lifecycle.version, 0)
-        ) AS version,
-        (SELECT min(version) FROM events WHERE stream_id = walk.stream_id) AS first_version,
-        coalesce(lifecycle.deleted, 0) AS deleted
-    FROM walk
-    LEFT JOIN stream_lifecycle AS lifecycle ON lifecycle.stream_id = walk.stream_id
-    WHERE
-        walk.is_stream
-        AND walk.stream_id IS NOT NULL
-        AND (:include_deleted OR NOT coalesce(lifecycle.deleted, 0))
-    LIMIT :limit
-)
+SELECT stream_id, version, first_version, deleted
+FROM page
 ORDER BY stream_id

@@ -8,7 +8,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
-from eventstore.backend import Capability, Direction, LogPage, SessionInTransaction
+from eventstore.backend import (
+    Capability,
+    Checkpoint,
+    Direction,
+    EncodedSnapshot,
+    LogPage,
+    Place,
+    SessionInTransaction,
+)
 from eventstore.cancellation import uninterrupted
 from eventstore.errors import CapabilityNotSupported, StoreReadOnly
 from eventstore.filters import Filter
@@ -105,6 +113,20 @@ class LmdbBackend(LmdbSession):
 
     async def _look(self) -> Look:
         return Look(await self.head(), _POLL)
+
+    # --- What is kept, as `verify` looks at it -------------------------------------------------------------------
+
+    async def list_places(self, after: tuple[str, int] | None, limit: int) -> list[Place]:
+        """Return where events stand, by stream and version."""
+        return await self._read(reading.list_places, after, limit)
+
+    async def list_snapshots(self, after: str | None, limit: int) -> list[EncodedSnapshot]:
+        """Return up to `limit` snapshots by stream id."""
+        return await self._read(reading.list_snapshots, after, limit)
+
+    async def list_checkpoints(self, after: str | None, limit: int) -> list[Checkpoint]:
+        """Return up to `limit` checkpoints."""
+        return await self._read(reading.list_checkpoints, after, limit)
 
     # --- Transactions --------------------------------------------------------------------------------------------
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 import lmdb
 
-from eventstore.backend import Direction, Entry, LogPage, Snapshot, StreamInfo
+from eventstore.backend import (
+    Checkpoint,
+    Direction,
+    EncodedSnapshot,
+    Entry,
+    LogPage,
+    Place,
+    Snapshot,
+    StreamInfo,
+)
 from eventstore.events import RecordedEvent
 from eventstore.filters import Filter, wanted_ids
 from eventstore_lmdb.keys import entry_key, joined_id, name_key, number_key, number_of, split_id, version_key
@@ -19,6 +28,7 @@ from eventstore_lmdb.records import (
     decode_event,
     decode_snapshot,
     decode_stream,
+    time_of,
 )
 from eventstore_lmdb.tables import Tables, last_position
 
@@ -129,6 +139,37 @@ def list_entries(
     return found
 
 
+def list_places(txn: lmdb.Transaction[bytes], tables: Tables, after: tuple[str, int] | None, limit: int) -> list[Place]:
+    """Return up to `limit` places of events, by stream and version."""
+    return list(islice(_places(txn, tables, *(after or ("", 0))), limit))
+
+
+def list_snapshots(
+    txn: lmdb.Transaction[bytes], tables: Tables, after: str | None, limit: int
+) -> list[EncodedSnapshot]:
+    """Return up to `limit` snapshots by stream id."""
+    values = (
+        txn.get(name_key(stream_id), db=tables.snapshots)
+        for stream_id in _stream_ids(txn, tables, None, None, (after or "").encode())
+    )
+    records = (decode_snapshot(value) for value in values if value is not None)
+    return [EncodedSnapshot(record.stream_id, record.version, record.data) for record in islice(records, limit)]
+
+
+def list_checkpoints(txn: lmdb.Transaction[bytes], tables: Tables, after: str | None, limit: int) -> list[Checkpoint]:
+    """Return up to `limit` checkpoints, in the order of their keys."""
+    found: list[Checkpoint] = []
+    last_seen = b"" if after is None else name_key(after)
+    with txn.cursor(db=tables.checkpoints) as cursor:
+        more = cursor.first() if after is None else cursor.set_range(last_seen)
+        while more and len(found) < limit:
+            if cursor.key() != last_seen:
+                record = decode_checkpoint(cursor.value())
+                found.append(Checkpoint(record.name, record.position))
+            more = cursor.next()
+    return found
+
+
 def entry_version(txn: lmdb.Transaction[bytes], tables: Tables, name: str, key: str) -> int:
     """Return the version of an entry, 0 if there is none."""
     value = txn.get(entry_key(name, key), db=tables.entries)
@@ -176,6 +217,21 @@ def _log(
         while found:
             yield number_of(cursor.key()), cursor.value()
             found = step()
+
+
+def _places(txn: lmdb.Transaction[bytes], tables: Tables, after: str, version: int) -> Iterator[Place]:
+    for stream_id in chain([after] if after else [], _stream_ids(txn, tables, None, None, after.encode())):
+        key = name_key(stream_id)
+        with txn.cursor(tables.versions) as cursor:
+            more = cursor.set_range(version_key(key, version + 1 if stream_id == after else 1))
+            while more and cursor.key().startswith(key):
+                event = txn.get(cursor.value(), db=tables.events)
+                # What the log has lost shows as a hole.
+                if event is not None:
+                    at = number_of(cursor.key()[len(key) :])
+                    created_at = time_of(decode_event(event).created_at)
+                    yield Place(stream_id, at, number_of(cursor.value()), created_at)
+                more = cursor.next()
 
 
 def _stream_ids(

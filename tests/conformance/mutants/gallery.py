@@ -21,6 +21,7 @@ from tests.conformance.mutants import (
     reading,
     removing,
     transacting,
+    verifying,
 )
 from tests.conformance.mutants.declaring import MUTANTS, Mutant
 
@@ -41,6 +42,7 @@ MODULES = (
     joining,
     keeping,
     removing,
+    verifying,
     opening,
     faulty,
 )
