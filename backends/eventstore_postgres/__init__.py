@@ -9,7 +9,7 @@ from psycopg.pq import Conninfo
 
 from eventstore.errors import InvalidUrl, UnknownOption
 from eventstore.urls import boolean, count, parse_options, seconds, split_query
-from eventstore_postgres.backend import DEFAULT_CONNECT_TIMEOUT, PostgresBackend
+from eventstore_postgres.backend import DEFAULT_CONNECT_TIMEOUT, DEFAULT_KEEPALIVES, PostgresBackend
 
 __all__ = ["PostgresBackend", "open_backend"]
 
@@ -33,7 +33,11 @@ def settings_of(url: str, options: Mapping[str, object] | None = None) -> tuple[
             raise UnknownOption(option, sorted(libpq | _OPTIONS.keys()))
     if base.count("@") > 1:
         raise InvalidUrl("the store URL has more than one @: write %40 for one in a user name or password")
-    parameters: dict[str, Any] = {"connect_timeout": DEFAULT_CONNECT_TIMEOUT, "application_name": "eventstore"}
+    parameters: dict[str, Any] = {
+        "connect_timeout": DEFAULT_CONNECT_TIMEOUT,
+        "application_name": "eventstore",
+        **DEFAULT_KEEPALIVES,
+    }
     try:
         parameters |= conninfo_to_dict(base)
         parameters |= {option: str(value) for option, value in given.items() if option in libpq}
@@ -64,6 +68,7 @@ _OPTIONS = {
     "pool_min": count,
     "pool_max": count,
     "pool_timeout": seconds,
+    "call_timeout": seconds,
     "settle_timeout": seconds,
     "listen": boolean,
     "poll_interval": seconds,

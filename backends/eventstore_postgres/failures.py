@@ -36,7 +36,7 @@ def translated_failures(*, in_transaction: bool = False, commits: bool = False) 
     except EventStoreError:
         raise
     except _NEVER_SENT as error:
-        raise StoreUnavailable(f"no connection to Postgres could be had: {error}") from error
+        raise StoreUnavailable(f"no connection to Postgres could be had: {error}.") from error
     except psycopg.Error as error:
         raise _translated(error, in_transaction=in_transaction, commits=commits) from error
 
