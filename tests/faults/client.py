@@ -1,6 +1,6 @@
-"""A client in a process of its own, that writes down what it does: `python -m tests.faults.client URL JOURNAL SEED RETRY`.
+"""A client in a process of its own: `python -m tests.faults.client URL JOURNAL SEED RETRY_TIMEOUT`.
 
-Its workers append, follow the log by reading and by subscribing, and move a checkpoint that all clients share, until
+It writes down what it does. Its workers append, follow the log by reading and by subscribing, and move a checkpoint that all clients share, until
 its standard input ends. Then its followers go on to the end of the log. What faults may bring is part of the work;
 anything else that is raised ends the process with a traceback.
 """
@@ -79,7 +79,7 @@ class Client:
                     workers.create_task(self._append(number))
                 workers.create_task(self._share())
             end = await _until_it_works(self._store.head)
-            while min(self._bookmarks.values()) < end:
+            while min(self._bookmarks.values()) < end:  # noqa: ASYNC110 - bounded by whoever started the process
                 await asyncio.sleep(_PAUSE)
             for follower in followers:
                 follower.cancel()
