@@ -1,0 +1,70 @@
+"""A file system of a few megabytes, to be filled."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_BALLAST: Final = "ballast"
+
+# Shows the mount to nobody else, but keeps it reachable below /proc/<its process id>/root until its input ends.
+_HOLD: Final = 'mount -t tmpfs -o "$1" none "$2" && echo mounted && read -r line'
+
+
+class SmallDisk:
+    """A mounted file system, and what takes its room."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def fill(self) -> None:
+        """Leave no room at all."""
+        with (self.path / _BALLAST).open("ab", buffering=0) as file:
+            for size in (1 << 16, 1 << 12):
+                try:
+                    while True:
+                        file.write(bytes(size))
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+
+    def make_room(self) -> None:
+        """Give the room back."""
+        (self.path / _BALLAST).unlink()
+
+
+@contextmanager
+def small_disk(megabytes: int, owner: os.stat_result) -> Iterator[SmallDisk]:
+    """Mount a file system in memory for the block, owned by whom `owner` is owned by.
+
+    It takes root, or else a user namespace of one's own. RuntimeError where there is neither.
+    """
+    with tempfile.TemporaryDirectory(prefix="eventstore-disk-") as folder:
+        size = f"size={megabytes}m"
+        if os.geteuid() == 0:
+            # Everybody must get as far as this.
+            Path(folder).chmod(0o755)
+            options = f"{size},uid={owner.st_uid},gid={owner.st_gid},mode=0700"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
+            try:
+                yield SmallDisk(Path(folder))
+            finally:
+                # What the server has open goes with the server.
+                subprocess.run(["umount", "--lazy", folder], check=True)
+            return
+        command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _HOLD, "hold", size, folder]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as holder:
+            assert holder.stdout is not None
+            assert holder.stderr is not None
+            if holder.stdout.readline() != b"mounted\n":
+                raise RuntimeError(
+                    "Tests of full disks mount a small file system: run them as root, or allow unprivileged user "
+                    f"namespaces (sysctl kernel.unprivileged_userns_clone=1). {holder.stderr.read().decode()}"
+                )
+            yield SmallDisk(Path(f"/proc/{holder.pid}/root{folder}"))
