@@ -1,8 +1,8 @@
 """A client in a process of its own: `python -m tests.faults.client URL JOURNAL SEED RETRY_TIMEOUT`.
 
 It writes down what it does. Its workers append, follow the log by reading and by subscribing, and move a checkpoint
-that all clients share, until its standard input ends. Then its followers go on to the end of the log. What faults may bring is part of the work;
-anything else that is raised ends the process with a traceback.
+that all clients share, until its standard input ends. Then its followers go on to the end of the log. What faults may
+bring is part of the work; anything else that is raised ends the process with a traceback.
 """
 
 from __future__ import annotations

@@ -14,12 +14,11 @@ from typing import Final
 
 import msgspec
 
-from eventstore import RecordedEvent, open_store
+from eventstore import NO_STREAM, NewEvent, RecordedEvent, open_store
 from eventstore_conformance.anomalies import Anomaly
 from eventstore_conformance.checking import check
 from eventstore_conformance.history import Append, Record
 from eventstore_conformance.recording import Journal, RecordingStore, read_journals
-from eventstore_conformance.workload import settled_log
 from tests.faults.client import CHECKPOINT
 
 PROJECT: Final = Path(__file__).parents[2]
@@ -129,14 +128,32 @@ class Clients:
             said = "\n".join(client.said() for client, _ in goals)
             raise AssertionError(f"nothing is acknowledged any more:\n{said}") from None
 
+    async def until_written(self, text: bytes) -> None:
+        """Return when one of the clients has written something down once more."""
+        before = self._count(text)
+        async with asyncio.timeout(PATIENCE):
+            while self._count(text) == before:  # noqa: ASYNC110 - other processes tell nobody
+                await asyncio.sleep(0.02)
+
+    def _count(self, text: bytes) -> int:
+        return sum(client.journal.read_bytes().count(text) for client in self.all if client.journal.exists())
+
     async def finish(self) -> Verdict:
         """Have those that live come to their end, read the log, and check it all."""
         await asyncio.gather(*(client.finish() for client in self.alive))
+        return await self.verdict()
+
+    async def verdict(self) -> Verdict:
+        """Read the log, when all is quiet, and check what was written down against it."""
         journal = Journal()
         async with open_store(self.url, retry_timeout=PATIENCE) as store:
             last = RecordingStore(store, journal, worker="last")
             await last.load_checkpoint(CHECKPOINT)
-            log = await settled_log(last)
+            (end,) = await last.append("end-1", [NewEvent("Ended", {})], expected_version=NO_STREAM)
+            log: list[RecordedEvent] = []
+            async with asyncio.timeout(PATIENCE):
+                while end not in log[-1:]:
+                    log = [event async for event in store.read_all()]
         history = read_journals(client.journal for client in self.all)
         return Verdict.of([*history, *journal.history], log)
 

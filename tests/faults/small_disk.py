@@ -6,10 +6,12 @@ import errno
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
+
+from tests.postgres.driving import connected
 
 _BALLAST: Final = "ballast"
 
@@ -68,3 +70,16 @@ def small_disk(megabytes: int, owner: os.stat_result) -> Iterator[SmallDisk]:
                     f"namespaces (sysctl kernel.unprivileged_userns_clone=1). {holder.stderr.read().decode()}"
                 )
             yield SmallDisk(Path(f"/proc/{holder.pid}/root{folder}"))
+
+
+@asynccontextmanager
+async def tables_on(disk: SmallDisk, url: str) -> AsyncIterator[str]:
+    """Have the tables of a new store on a disk, and none of them when the block is left."""
+    name, schema = disk.path.name, url.rpartition("=")[2]
+    async with connected(url) as connection:
+        await connection.execute(f"""CREATE TABLESPACE "{name}" LOCATION '{disk.path}'""".encode())
+        yield f"{url}&options=-c%20default_tablespace={name}"
+        await connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+        await connection.execute(f'DROP TABLESPACE "{name}"'.encode())
+        # So that no recovery of the server's looks for them.
+        await connection.execute("CHECKPOINT")

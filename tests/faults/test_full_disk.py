@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from eventstore import NO_STREAM, NewEvent, StorageError, open_store
-from tests.faults.clients import Clients, clients_on
-from tests.faults.small_disk import SmallDisk, small_disk
+from tests.faults.clients import clients_on
+from tests.faults.small_disk import SmallDisk, small_disk, tables_on
 from tests.postgres.driving import connected
 from tests.postgres_server import PostgresServer, ServerBinaries, default_binaries
 
@@ -47,21 +47,8 @@ def disk(durable_server: PostgresServer) -> Iterator[SmallDisk]:
 @pytest_asyncio.fixture
 async def url(durable_url: str, disk: SmallDisk) -> AsyncIterator[str]:
     """A store whose tables lie on that disk."""
-    name, schema = disk.path.name, durable_url.rpartition("=")[2]
-    async with connected(durable_url) as connection:
-        await connection.execute(f"""CREATE TABLESPACE "{name}" LOCATION '{disk.path}'""".encode())
-        yield f"{durable_url}&options=-c%20default_tablespace={name}"
-        await connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
-        await connection.execute(f'DROP TABLESPACE "{name}"'.encode())
-        # So that no recovery of the server's looks for them.
-        await connection.execute("CHECKPOINT")
-
-
-async def until_seen(clients: Clients, text: bytes) -> None:
-    """Return when a client has written something down."""
-    async with asyncio.timeout(30):
-        while not any(text in client.journal.read_bytes() for client in clients.all):  # noqa: ASYNC110 - other processes
-            await asyncio.sleep(0.02)
+    async with tables_on(disk, durable_url) as url:
+        yield url
 
 
 async def test_a_batch_that_does_not_fit_is_not_stored_and_fits_once_there_is_room(url: str, disk: SmallDisk) -> None:
@@ -81,7 +68,7 @@ async def test_clients_go_on_after_the_disk_was_full(url: str, disk: SmallDisk, 
     async with clients_on(url, tmp_path) as clients:
         await clients.until_acknowledged(5)
         disk.fill()
-        await until_seen(clients, b"StorageError")
+        await clients.until_written(b"StorageError")
         disk.make_room()
         await clients.until_acknowledged(5)
         (await clients.finish()).require_soundness()
