@@ -36,7 +36,7 @@ def settings_of(url: str, options: Mapping[str, object] | None = None) -> tuple[
     parameters: dict[str, Any] = {
         "connect_timeout": DEFAULT_CONNECT_TIMEOUT,
         "application_name": "eventstore",
-        **DEFAULT_KEEPALIVES,
+        **{name: value for name, value in DEFAULT_KEEPALIVES.items() if name in libpq},
     }
     try:
         parameters |= conninfo_to_dict(base)

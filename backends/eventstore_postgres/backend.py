@@ -74,7 +74,7 @@ class PostgresBackend(PostgresSession):
         self._poll_interval = poll_interval
         self._look_again_in = _FIRST_LOOK
         self._keeper: asyncio.Task[None] | None = None
-        connections = AsyncConnectionPool(
+        connections: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(
             conninfo,
             open=False,
             min_size=min(pool_min, pool_max),

@@ -18,6 +18,11 @@ _BALLAST: Final = "ballast"
 # Shows the mount to nobody else, but keeps it reachable below /proc/<its process id>/root until its input ends.
 _HOLD: Final = 'mount -t tmpfs -o "$1" none "$2" && echo mounted && read -r line'
 
+_NEEDED: Final = (
+    "Tests of full disks mount a small file system: run them as root with the right to mount (in a container, "
+    "--cap-add=SYS_ADMIN), or as a user who may make user namespaces (sysctl kernel.unprivileged_userns_clone=1)."
+)
+
 
 class SmallDisk:
     """A mounted file system, and what takes its room."""
@@ -53,7 +58,9 @@ def small_disk(megabytes: int, owner: os.stat_result) -> Iterator[SmallDisk]:
             # Everybody must get as far as this.
             Path(folder).chmod(0o755)
             options = f"{size},uid={owner.st_uid},gid={owner.st_gid},mode=0700"
-            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
+            done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], stderr=subprocess.PIPE)
+            if done.returncode != 0:
+                raise RuntimeError(f"{_NEEDED} {done.stderr.decode()}")
             try:
                 yield SmallDisk(Path(folder))
             finally:
@@ -65,10 +72,7 @@ def small_disk(megabytes: int, owner: os.stat_result) -> Iterator[SmallDisk]:
             assert holder.stdout is not None
             assert holder.stderr is not None
             if holder.stdout.readline() != b"mounted\n":
-                raise RuntimeError(
-                    "Tests of full disks mount a small file system: run them as root, or allow unprivileged user "
-                    f"namespaces (sysctl kernel.unprivileged_userns_clone=1). {holder.stderr.read().decode()}"
-                )
+                raise RuntimeError(f"{_NEEDED} {holder.stderr.read().decode()}")
             yield SmallDisk(Path(f"/proc/{holder.pid}/root{folder}"))
 
 

@@ -162,6 +162,6 @@ async def test_a_store_closes_while_its_notification_gets_no_answer(url: str, pr
 
 async def test_slow_connections_are_slow_and_nothing_else(url: str, proxy: Proxy) -> None:
     async with asyncio.timeout(PATIENCE), impatient(url) as store:
-        proxy.delay = CALL_TIMEOUT / 20
+        proxy.delay = 0.005
         await asyncio.gather(*(store.append("order-1", [marked()], expected_version=ANY) for _ in range(10)))
         assert await store.stream_version("order-1") == 10

@@ -135,8 +135,8 @@ def calls_of_every_kind(store: EventStore) -> list[asyncio.Future[object]]:
     calls = [
         store.append("order-1", [placed()], expected_version=ANY),
         store.append_many([StreamWrite("order-1", [placed()], ANY), StreamWrite("order-2", [placed()], ANY)]),
-        store.read_stream("order-1").__anext__(),  # type: ignore[attr-defined]
-        store.read_all().__anext__(),  # type: ignore[attr-defined]
+        store.read_stream("order-1").__anext__(),
+        store.read_all().__anext__(),
         anext(store.subscribe()),
         store.head(),
         store.stream_info("order-1"),
