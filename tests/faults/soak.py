@@ -65,10 +65,9 @@ class Soak:
         faults: Counter[str] = Counter()
         ends = min(self._ends, time.monotonic() + ROUND)
         while time.monotonic() < ends:
-            await world.clients.until_acknowledged(_AFTER_A_FAULT)
-            fault = self._chance.choice(sorted(world.faults))
-            faults[fault] += 1
-            await world.faults[fault]()
+            await self._do(self._chance.choice(sorted(world.faults)), world, faults)
+        if world.last in world.faults:
+            await self._do(world.last, world, faults)
         await world.clients.until_acknowledged(_AFTER_A_FAULT)
         verdict = await world.clients.finish()
         say(f"{name.replace('_', ' ')}: {in_words(faults)}; {in_words(verdict.appends)}")
@@ -76,6 +75,11 @@ class Soak:
         self._appends += verdict.appends
         self._events += verdict.events
         verdict.require_soundness()
+
+    async def _do(self, fault: str, world: World, faults: Counter[str]) -> None:
+        await world.clients.until_acknowledged(_AFTER_A_FAULT)
+        faults[fault] += 1
+        await world.faults[fault]()
 
 
 def in_words(counts: Counter[str]) -> str:

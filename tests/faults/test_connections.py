@@ -160,6 +160,16 @@ async def test_a_store_closes_while_its_notification_gets_no_answer(url: str, pr
         assert proxy.silenced == 1
 
 
+@each_moment
+async def test_opening_ends_although_the_look_at_the_schema_gets_no_answer(
+    url: str, proxy: Proxy, moment: Moment
+) -> None:
+    proxy.plan(moment, Fault.SILENCE, of=b"schema_migrations")
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(StoreUnavailable, match="not answered"):
+            await impatient(url).open()
+
+
 async def test_slow_connections_are_slow_and_nothing_else(url: str, proxy: Proxy) -> None:
     async with asyncio.timeout(PATIENCE), impatient(url) as store:
         proxy.delay = 0.005

@@ -28,6 +28,8 @@ class World(NamedTuple):
 
     clients: Clients
     faults: dict[str, Doing]
+    last: str = ""
+    """A fault that comes at the end, if chance has not brought it before."""
 
 
 class Place(NamedTuple):
@@ -117,7 +119,7 @@ async def a_pair(place: Place) -> AsyncIterator[World]:
                 "server frozen": freeze_server,
                 **faults_of_clients(clients, place.chance),
             }
-            yield World(clients, faults)
+            yield World(clients, faults, last="fail-over")
 
 
 @asynccontextmanager
