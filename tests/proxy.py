@@ -36,6 +36,8 @@ class Proxy:
         """Where new connections go."""
         self.delay = 0.0
         """Seconds that each chunk is held up, either way."""
+        self.refused = 0
+        """How many connections were closed at once, because nobody listened there."""
         self.cuts = 0
         """How many connections were cut."""
         self.silenced = 0
@@ -114,6 +116,7 @@ class Proxy:
         try:
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
         except OSError:
+            self.refused += 1
             client_writer.close()
             return
         connection = _Connection(client_writer, server_writer)

@@ -21,7 +21,7 @@ from eventstore_postgres.arrays import register_arrays
 from eventstore_postgres.deadlines import Deadline
 from eventstore_postgres.failures import translated_failures
 from eventstore_postgres.notifications import Notifications
-from eventstore_postgres.pool import Pool
+from eventstore_postgres.pool import RECONNECT, Pool
 from eventstore_postgres.queries import Queries
 from eventstore_postgres.schema import found_version, require_current, upgrade
 from eventstore_postgres.session import PostgresSession, PostgresTransaction
@@ -80,6 +80,7 @@ class PostgresBackend(PostgresSession):
             min_size=min(pool_min, pool_max),
             max_size=pool_max,
             timeout=pool_timeout,
+            reconnect_timeout=RECONNECT,
             kwargs={"autocommit": True, "prepare_threshold": 2 if prepare else None},
             configure=_configure,
         )

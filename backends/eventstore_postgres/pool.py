@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import psycopg
 from psycopg import AsyncConnection
@@ -11,6 +13,13 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from eventstore.errors import PoolExhausted
 from eventstore_postgres.deadlines import Deadline
+
+RECONNECT: Final = 1.0
+"""Seconds after which a connection that could not be made is tried again, for as long as somebody asks for one.
+
+Left to itself the pool doubles the time with every try: back after a minute, the server would wait another for its
+clients.
+"""
 
 
 class Pool:
@@ -52,20 +61,33 @@ class Pool:
         """Lend a connection until it is given back. Raises `PoolExhausted` if all of them are lent for too long."""
         self._waiting += 1
         try:
-            connection = await self._connections.getconn()
-        except PoolTimeout as error:
-            if self._lent < self._connections.max_size:
-                raise
-            raise PoolExhausted(
-                size=self._connections.max_size,
-                in_use=self._lent,
-                waiting=self._waiting - 1,
-                timeout=self._connections.timeout,
-            ) from error
+            connection = await self._get()
         finally:
             self._waiting -= 1
         self._lent += 1
         return connection
+
+    async def _get(self) -> AsyncConnection:
+        clock = asyncio.get_running_loop().time
+        timeout = self._connections.timeout
+        ends = clock() + timeout
+        while True:
+            remaining = ends - clock()
+            # Who waits on has the pool try no sooner to connect, who asks again has; but loses their place in the line.
+            patience = remaining if self._is_exhausted else min(remaining, RECONNECT)
+            try:
+                return await self._connections.getconn(timeout=patience)
+            except PoolTimeout as error:
+                if clock() < ends:
+                    continue
+                if not self._is_exhausted:
+                    raise PoolTimeout(f"none could be made within {timeout:g} seconds") from error
+                size = self._connections.max_size
+                raise PoolExhausted(size=size, in_use=self._lent, waiting=self._waiting - 1, timeout=timeout) from error
+
+    @property
+    def _is_exhausted(self) -> bool:
+        return self._lent >= self._connections.max_size
 
     async def give_back(self, connection: AsyncConnection) -> None:
         """Take a connection back."""

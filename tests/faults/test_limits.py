@@ -12,6 +12,7 @@ from psycopg import sql
 from eventstore import ANY, NO_STREAM, EventStore, NewEvent, PoolExhausted, StoreUnavailable, StreamWrite, open_store
 from tests.postgres.driving import append_in_flight, connected
 from tests.postgres_server import PostgresServer
+from tests.proxy import Proxy
 
 pytestmark = pytest.mark.asyncio
 
@@ -129,6 +130,22 @@ async def test_while_the_server_is_away_calls_wait_and_then_say_so(
         assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
     async with open_store(durable_url) as store:
         assert await store.stream_version("order-1") == 1
+
+
+async def test_a_server_that_is_back_is_found_soon_however_long_it_was_away(durable_url: str, proxy: Proxy) -> None:
+    there = proxy.target_port
+    async with open_store(proxy.to(durable_url), pool_max=1, pool_timeout=PATIENCE, retry_timeout=PATIENCE) as store:
+        await store.append("order-1", [placed()], expected_version=NO_STREAM)
+        proxy.target_port = 1
+        proxy.cut()
+        call = asyncio.ensure_future(store.stream_version("order-1"))
+        async with asyncio.timeout(PATIENCE):
+            while proxy.refused < 5:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+        proxy.target_port = there
+        # Waits that double would have it wait for more than fifteen seconds.
+        async with asyncio.timeout(PATIENCE / 2):
+            assert await call == 1
 
 
 def calls_of_every_kind(store: EventStore) -> list[asyncio.Future[object]]:
