@@ -17,11 +17,16 @@ def heeding_cancellation() -> Iterator[None]:
     `asyncio.wait_for` of Python 3.11 does where a result comes at the same moment; mended in 3.12:
     https://github.com/python/cpython/issues/86296.
     """
-    task = asyncio.current_task()
-    before = 0 if task is None else task.cancelling()
+    before = cancellations()
     yield
-    if task is not None and task.cancelling() > before:
+    if cancellations() > before:
         raise asyncio.CancelledError
+
+
+def cancellations() -> int:
+    """Return how often the current task was asked to end and has not heeded it."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:

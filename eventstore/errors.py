@@ -230,6 +230,27 @@ class StoreUnavailable(EventStoreError):
         super().__init__(message + (hint if outcome_unknown else ""))
 
 
+class PoolExhausted(StoreUnavailable):
+    """All connections are in use, and none became free in time; nothing was sent to the database.
+
+    `size`: how many connections there may be. `in_use`: how many are lent. `waiting`: how many other calls wait for
+    one. `timeout`: for how many seconds this one did.
+    """
+
+    def __init__(self, *, size: int, in_use: int, waiting: int, timeout: float) -> None:
+        self.size = size
+        self.in_use = in_use
+        self.waiting = waiting
+        self.timeout = timeout
+        super().__init__(
+            f"no connection to the database became free within {timeout:g} seconds: {in_use} of {size} are in use, and "
+            f"{waiting} other calls wait for one. Keep transactions short, or allow more connections."
+        )
+
+    def __copy__(self) -> PoolExhausted:
+        return PoolExhausted(size=self.size, in_use=self.in_use, waiting=self.waiting, timeout=self.timeout)
+
+
 class StoreReadOnly(EventStoreError):
     """The database refuses writes: a read-only file or server, or a role without the right."""
 

@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
+from copy import copy
 from typing import Any, Final, TypeAlias
 
 from eventstore.backend import Deferred, Outcome, Transaction
@@ -122,7 +123,7 @@ class GroupCommit:
         except StoreUnavailable as error:
             for member in members:
                 # One for each: a traceback grows with everybody who raises it.
-                failure = StoreUnavailable(str(error), outcome_unknown=error.outcome_unknown)
+                failure = copy(error)
                 failure.__cause__ = error
                 member.fail(failure)
         except EventStoreError:

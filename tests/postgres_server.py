@@ -184,24 +184,29 @@ class PostgresServer:
         Commits survive only with `fsync=True` (without it, `synchronous_commit` is off as well). RuntimeError if the
         server is not running.
         """
-        lock_file = self._data / "postmaster.pid"
-        if not lock_file.exists():
-            raise RuntimeError(f"Postgres {self.version} is not running.")
-        postmaster = int(lock_file.read_text().split()[0])
+        postmaster = self.postmaster
         os.kill(postmaster, signal.SIGSTOP)  # so that it starts no new children while we kill those it has
         try:
-            while children := [pid for pid, parent in _processes().items() if parent == postmaster]:
+            while children := [pid for pid, parent in running_processes().items() if parent == postmaster]:
                 _kill(*children)
                 time.sleep(0.002)
         finally:  # an interrupted test must not leave it suspended, deaf to the watchdog
             _kill(postmaster)
-        while postmaster in _processes():
+        while postmaster in running_processes():
             time.sleep(0.002)
         self._crashed = True
         # The dead postmaster's number may pass to another process, or stay with a zombie that nobody reaps; both would
         # look like a running server.
-        for leftover in (lock_file, *self.directory.glob(".s.PGSQL.*")):
+        for leftover in (self._data / "postmaster.pid", *self.directory.glob(".s.PGSQL.*")):
             leftover.unlink()
+
+    @property
+    def postmaster(self) -> int:
+        """The id of the server's first process, parent of all others. RuntimeError if it is not running."""
+        lock_file = self._data / "postmaster.pid"
+        if not lock_file.exists():
+            raise RuntimeError(f"Postgres {self.version} is not running.")
+        return int(lock_file.read_text().split()[0])
 
     @property
     def _data(self) -> Path:
@@ -333,7 +338,7 @@ def _kill(*pids: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _processes() -> dict[int, int]:
+def running_processes() -> dict[int, int]:
     """Map each process on this machine to its parent, without zombies."""
     if Path("/proc/self/stat").exists():  # Linux, where `ps` is often missing in a container
         lines = []

@@ -10,7 +10,7 @@ from psycopg.pq import Conninfo
 
 from eventstore.errors import InvalidUrl, UnknownOption
 from eventstore.urls import boolean, count, parse_options, seconds, split_query
-from eventstore_postgres.backend import DEFAULT_CONNECT_TIMEOUT, PostgresBackend
+from eventstore_postgres.backend import DEFAULT_CONNECT_TIMEOUT, DEFAULT_KEEPALIVES, PostgresBackend
 
 __all__ = ["PostgresBackend", "open_backend"]
 
@@ -58,7 +58,12 @@ def _text(option: str, value: object) -> str:
 
 def _parameters(base: str, options: Mapping[str, str]) -> dict[str, Any] | None:
     """Return the connection parameters of libpq, None if the URL is none."""
-    parameters: dict[str, Any] = {"connect_timeout": DEFAULT_CONNECT_TIMEOUT, "application_name": "eventstore"}
+    libpq = {parameter.keyword.decode() for parameter in Conninfo.get_defaults()}
+    parameters: dict[str, Any] = {
+        "connect_timeout": DEFAULT_CONNECT_TIMEOUT,
+        "application_name": "eventstore",
+        **{name: value for name, value in DEFAULT_KEEPALIVES.items() if name in libpq},
+    }
     try:
         parameters |= conninfo_to_dict(base)
         parameters |= options
@@ -86,6 +91,7 @@ _OPTIONS = {
     "pool_min": count,
     "pool_max": count,
     "pool_timeout": seconds,
+    "call_timeout": seconds,
     "settle_timeout": seconds,
     "listen": boolean,
     "poll_interval": seconds,

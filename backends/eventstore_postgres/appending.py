@@ -118,6 +118,9 @@ async def _find_conflicts(queries: Queries, connection: AsyncConnection, refused
         for number, version, deleted, *_ in rows
     }
     stored = {event.event_id: event for event in (recorded_event(row[3:]) for row in rows if row[3] is not None)}
+    if stored:
+        # Sent again, they are about to be acknowledged: not before they are as safe as when they are stored.
+        await fetch(connection, queries["confirm"], {})
     return [
         Conflict(
             tuple(states[append.stream_id] for append in transaction),

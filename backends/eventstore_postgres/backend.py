@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from types import TracebackType
 from typing import Any, Final
 
 import psycopg
@@ -30,9 +29,11 @@ from eventstore.errors import InvalidArgument, StoreUnavailable, TransactionErro
 from eventstore.filters import Filter
 from eventstore.watching import Look, Watch
 from eventstore_postgres.arrays import register_arrays
-from eventstore_postgres.failures import translated, translated_failures
+from eventstore_postgres.deadlines import Deadline
+from eventstore_postgres.failures import translated_failures
 from eventstore_postgres.fetching import fetch_in_index_order
 from eventstore_postgres.notifications import Notifications
+from eventstore_postgres.pool import RECONNECT, Pool
 from eventstore_postgres.queries import Queries
 from eventstore_postgres.rows import time_of
 from eventstore_postgres.schema import found_version, require_current, upgrade
@@ -40,6 +41,13 @@ from eventstore_postgres.session import PostgresSession, PostgresTransaction
 from eventstore_postgres.settled import SettledLog
 
 DEFAULT_CONNECT_TIMEOUT: Final = 5
+# A machine that is gone is noticed in half a minute, on connections that wait and, by the last one, that have sent.
+DEFAULT_KEEPALIVES: Final = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 _ROLLBACK_TIMEOUT: Final = 5.0
 _LINGER: Final = 1.0
 _FIRST_LOOK: Final = 0.001
@@ -62,6 +70,7 @@ class PostgresBackend(PostgresSession):
         pool_min: int = 1,
         pool_max: int = 10,
         pool_timeout: float = 5.0,
+        call_timeout: float = 30.0,
         settle_timeout: float = 0.25,
         listen: bool = True,
         poll_interval: float = 1.0,
@@ -71,29 +80,33 @@ class PostgresBackend(PostgresSession):
         self._conninfo = conninfo
         self._schema = schema
         self._migrate = migrate
-        self._prepare_threshold = 2 if prepare else None
+        self._call_timeout = call_timeout
         self._log = SettledLog(self._queries, settle_timeout, self._connected)
         self._notifications = Notifications(conninfo, schema, self._connected)
         self._watch = Watch(self._look, self._notifications.listen if listen else None, linger=_LINGER)
         self._poll_interval = poll_interval
         self._look_again_in = _FIRST_LOOK
         self._keeper: asyncio.Task[None] | None = None
-        self._pool = AsyncConnectionPool(
+        connections: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(
             conninfo,
             open=False,
             min_size=min(pool_min, pool_max),
             max_size=pool_max,
             timeout=pool_timeout,
-            kwargs={"autocommit": True, "prepare_threshold": self._prepare_threshold},
+            reconnect_timeout=RECONNECT,
+            kwargs={"autocommit": True, "prepare_threshold": 2 if prepare else None},
             configure=_configure,
         )
+        self._pool = Pool(connections, call_timeout=call_timeout)
 
     # --- Lifecycle -----------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Connect once to check and upgrade the schema, and let the pool connect on its own from then on."""
         async with self._single_connection() as connection:
-            await require_current(connection, self._queries, self._schema, migrate=self._migrate)
+            await require_current(
+                connection, self._queries, self._schema, migrate=self._migrate, call_timeout=self._call_timeout
+            )
         await self._pool.open()
         self._keeper = asyncio.create_task(self._keep_pool())
         # Cancelled before it has begun, a task does nothing at all.
@@ -129,7 +142,8 @@ class PostgresBackend(PostgresSession):
     async def schema_version(self) -> int:
         """Return the version of the schema."""
         async with self._single_connection() as connection:
-            return await found_version(connection, self._queries)
+            with Deadline(connection, self._call_timeout):
+                return await found_version(connection, self._queries)
 
     @asynccontextmanager
     async def _single_connection(self) -> AsyncIterator[AsyncConnection]:
@@ -211,20 +225,22 @@ class PostgresBackend(PostgresSession):
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[PostgresTransaction]:
         with translated_failures():
-            connection = await self._pool.getconn()
+            connection = await self._pool.take()
         try:
             transaction = connection.transaction()
-            with translated_failures():
+            with translated_failures(), self._pool.limit(connection):
                 await transaction.__aenter__()
             try:
-                yield PostgresTransaction(self._queries, connection)
+                yield _OwnTransaction(self._queries, connection, self._pool)
             except BaseException as reason:
-                await uninterrupted(_roll_back(connection, transaction, reason))
+                with self._pool.limit(connection):
+                    await uninterrupted(_roll_back(connection, transaction, reason))
                 raise
-            await _commit(connection, transaction)
+            with self._pool.limit(connection):
+                await _commit(connection, transaction)
             self._committed()
         finally:
-            await uninterrupted(self._pool.putconn(connection))
+            await uninterrupted(self._pool.give_back(connection))
 
     def bind(self, connection: Any) -> PostgresTransaction:
         """Join the transaction on the caller's psycopg connection."""
@@ -240,49 +256,21 @@ class PostgresBackend(PostgresSession):
         return False
 
     def _connected(self, *, writes: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
-        return _Lent(self._pool, writes=writes)
+        return self._pool.lend(writes=writes)
 
 
-class _Lent:
-    """A connection of the pool, for one call.
+class _OwnTransaction(PostgresTransaction):
+    """A transaction that the store begins and ends, on a connection of its pool."""
 
-    It does what `AsyncConnectionPool.connection`, `heeding_cancellation` and `translated_failures` do one within the
-    other; that took a tenth of an append.
-    """
-
-    __slots__ = ("_cancellations", "_connection", "_pool", "_writes")
-
-    def __init__(self, pool: AsyncConnectionPool, *, writes: bool) -> None:
+    def __init__(self, queries: Queries, connection: AsyncConnection, pool: Pool) -> None:
+        super().__init__(queries, connection)
         self._pool = pool
-        self._writes = writes
 
-    async def __aenter__(self) -> AsyncConnection:
-        self._cancellations = _cancellations()
-        try:
-            self._connection = await self._pool.getconn()
-        except Exception as error:
-            failure = translated(error)
-            if failure is error:
-                raise
-            raise failure from error
-        return self._connection
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # Rolled back or thrown away, if need be.
-        await self._pool.putconn(self._connection)
-        if isinstance(error, Exception):
-            failure = translated(error, commits=self._writes)
-            if failure is not error:
-                raise failure from error
-        if error is None and _cancellations() > self._cancellations:
-            raise asyncio.CancelledError
-
-
-def _cancellations() -> int:
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
+    @asynccontextmanager
+    async def _connected(self, *, writes: bool = False) -> AsyncIterator[AsyncConnection]:
+        async with super()._connected(writes=writes) as connection:
+            with self._pool.limit(connection):
+                yield connection
 
 
 class _BoundTransaction(PostgresTransaction):
@@ -323,12 +311,8 @@ async def _roll_back(
 
     What made us leave is what the caller must see, so that no other failure is raised.
     """
-    with suppress(psycopg.Error):
-        try:
-            async with asyncio.timeout(_ROLLBACK_TIMEOUT):
-                await transaction.__aexit__(type(reason), reason, None)
-        except TimeoutError:
-            await connection.close()
+    with suppress(psycopg.Error), Deadline(connection, _ROLLBACK_TIMEOUT):
+        await transaction.__aexit__(type(reason), reason, None)
 
 
 async def _configure(connection: AsyncConnection) -> None:

@@ -39,7 +39,7 @@ def translated_failures(*, in_transaction: bool = False, commits: bool = False) 
 def translated(error: Exception, *, in_transaction: bool = False, commits: bool = False) -> Exception:
     """Return what `translated_failures` raises; an error that is not the driver's is returned as it is."""
     if isinstance(error, _NEVER_SENT):
-        return StoreUnavailable(f"no connection to Postgres could be had: {error}")
+        return StoreUnavailable(f"no connection to Postgres could be had: {error}.")
     if not isinstance(error, psycopg.Error):
         return error
     state = error.sqlstate or ""

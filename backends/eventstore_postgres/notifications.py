@@ -18,6 +18,7 @@ from psycopg import AsyncConnection, sql
 
 from eventstore.errors import EventStoreError
 from eventstore.watching import Nudge
+from eventstore_postgres.deadlines import Deadline
 from eventstore_postgres.settled import Connect
 
 _log: Final = logging.getLogger("eventstore")
@@ -63,7 +64,8 @@ class Notifications:
             while self._is_due:
                 self._is_due = False
                 async with self._connected() as connection:
-                    await connection.execute(self._notify)
+                    with Deadline(connection, _ANSWER):
+                        await connection.execute(self._notify)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_PAUSE):
                         await self._closing.wait()
@@ -77,9 +79,10 @@ class Notifications:
         while True:
             try:
                 async with await AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
-                    await connection.execute(self._listen)
+                    with Deadline(connection, _ANSWER):
+                        await connection.execute(self._listen)
                     await self._hear(connection, nudge)
-            except (psycopg.Error, OSError, TimeoutError) as error:
+            except (psycopg.Error, OSError) as error:
                 _log.debug("no notifications for now: %s", error)
             await asyncio.sleep(_RECONNECT)
 
@@ -88,5 +91,5 @@ class Notifications:
             nudge()
             async for _ in connection.notifies(timeout=_SILENCE):
                 nudge()
-            async with asyncio.timeout(_ANSWER):
+            with Deadline(connection, _ANSWER):
                 await connection.execute("SELECT")

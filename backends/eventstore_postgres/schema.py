@@ -7,6 +7,7 @@ from typing import Final
 from psycopg import AsyncConnection, sql
 
 from eventstore.errors import SchemaError, SchemaOutdated, SchemaTooNew
+from eventstore_postgres.deadlines import Deadline
 from eventstore_postgres.fetching import fetch
 from eventstore_postgres.queries import Queries, migrations
 
@@ -41,9 +42,15 @@ async def found_version(connection: AsyncConnection, queries: Queries) -> int:
     return int(version)
 
 
-async def require_current(connection: AsyncConnection, queries: Queries, schema: str, *, migrate: bool) -> None:
-    """Check the schema, and bring it up to date if `migrate` says so. Raises `SchemaError` if it cannot be used."""
-    found = await found_version(connection, queries)
+async def require_current(
+    connection: AsyncConnection, queries: Queries, schema: str, *, migrate: bool, call_timeout: float
+) -> None:
+    """Check the schema, and bring it up to date if `migrate` says so. Raises `SchemaError` if it cannot be used.
+
+    An upgrade takes as long as it takes, and waits for those of others; a look no longer than `call_timeout`.
+    """
+    with Deadline(connection, call_timeout):
+        found = await found_version(connection, queries)
     if found < SCHEMA_VERSION and migrate:
         found = await upgrade(connection, queries, schema)
     if found > SCHEMA_VERSION:
@@ -51,7 +58,8 @@ async def require_current(connection: AsyncConnection, queries: Queries, schema:
     if found < SCHEMA_VERSION:
         raise SchemaOutdated(found, SCHEMA_VERSION)
     sequence = queries.qualified("events_global_position_seq")
-    ((drawn, used),) = await fetch(connection, queries["drawn_positions"], {"sequence": sequence})
+    with Deadline(connection, call_timeout):
+        ((drawn, used),) = await fetch(connection, queries["drawn_positions"], {"sequence": sequence})
     if drawn is not None and drawn < used:
         raise SchemaError(
             f"the sequence {sequence} is at {drawn} and the log at {used}: positions would be given out a second time. "

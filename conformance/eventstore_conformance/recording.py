@@ -182,6 +182,16 @@ class RecordingStore:
                 LogRead(uuid4(), self._worker, start, self._clock(), after, bookmark, filter, tuple(seen))
             )
 
+    async def subscribe(self, *, after: int = 0, filter: Filter | None = None) -> AsyncIterator[RecordedEvent]:
+        """Follow the log as `EventStore.subscribe` does; each event is recorded as a reading of its own."""
+        bookmark, start = after, self._clock()
+        async for event in self.store.subscribe(after=after, filter=filter):
+            position, end = event.global_position, self._clock()
+            seen = (as_stored(event),)
+            self._journal.write(LogRead(uuid4(), self._worker, start, end, bookmark, position, filter, seen))
+            bookmark, start = position, end
+            yield event
+
     # --- Checkpoints ---------------------------------------------------------------------------------------------
 
     async def load_checkpoint(self, name: str) -> int:

@@ -78,10 +78,9 @@ class Appender:
     async def run(self) -> None:
         """Append so many times."""
         for _ in range(APPENDS):
-            writes = await self._writes()
-            self._sent.append(writes)
+            writes = await self.next_writes()
             turns = self._chance.randint(0, 12) if self._cancelling and self._chance.random() < 0.3 else None
-            append = asyncio.ensure_future(self._append(writes))
+            append = asyncio.ensure_future(self.send(writes))
             if turns is not None:
                 await let_others_run(turns)
                 append.cancel()
@@ -90,12 +89,19 @@ class Appender:
                 append.result()
             await let_others_run(self._chance.randint(0, 3))
 
-    async def _append(self, writes: Sequence[StreamWrite]) -> None:
+    async def send(self, writes: Sequence[StreamWrite]) -> None:
+        """Append to one stream, or to several."""
         if len(writes) > 1:
             await self._store.append_many(writes)
         else:
             (write,) = writes
             await self._store.append(write.stream_id, write.events, expected_version=write.expected_version)
+
+    async def next_writes(self) -> Sequence[StreamWrite]:
+        """Return what to send next: something new, or what was sent before by whoever shares the list."""
+        writes = await self._writes()
+        self._sent.append(writes)
+        return writes
 
     async def _writes(self) -> Sequence[StreamWrite]:
         if self._sent and self._chance.random() < 0.2:

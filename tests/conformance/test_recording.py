@@ -26,6 +26,7 @@ from eventstore import (
 )
 from eventstore.backend import Direction, LogPage
 from eventstore.filters import Filter
+from eventstore.operations import Limits
 from eventstore_conformance.anomalies import AnomalyKind
 from eventstore_conformance.checking import check
 from eventstore_conformance.history import Acknowledged, Append, Refused, Unknown
@@ -171,6 +172,36 @@ async def test_a_broken_store_is_caught(broken: Callable[[], MemoryBackend], kin
     async with EventStore(broken()) as store:
         log = await work([store], seed, journal, cancelling=False)
     assert kind in {anomaly.kind for anomaly in check(journal.history, log)}
+
+
+class Repeating(MemoryBackend):
+    """Has the last event of a page once more in the next one."""
+
+    async def read_all(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
+        page = await super().read_all(start, limit, direction, filter)
+        return LogPage(page.events, page.looked_to - bool(page.events and not page.at_end), page.at_end)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("backend", "kinds"),
+    [
+        (MemoryBackend, set()),
+        (Hiding, {AnomalyKind.READ_MISSED}),
+        (Repeating, {AnomalyKind.READ_NOT_ASKED_FOR}),
+    ],
+)
+async def test_a_subscription_that_misses_or_repeats_something_is_caught(
+    backend: Callable[[], MemoryBackend], kinds: set[AnomalyKind]
+) -> None:
+    journal = Journal()
+    async with EventStore(backend(), limits=Limits(page_size=3)) as store:
+        recording = RecordingStore(store, journal, worker="one")
+        log = [(await recording.append("a-1", [event()], expected_version=ANY))[0] for _ in range(10)]
+        async for seen in recording.subscribe():
+            if seen == log[-1]:
+                break
+    assert {anomaly.kind for anomaly in check(journal.history, log)} == kinds
 
 
 # --- The page --------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Each error carries its facts and says in one sentence what was wrong and what to do."""
 
+from copy import copy
 from uuid import UUID
 
 import pytest
@@ -17,6 +18,7 @@ from eventstore import (
     InvalidEvent,
     InvalidUrl,
     MissingExtra,
+    PoolExhausted,
     SchemaOutdated,
     SchemaTooNew,
     StoreNotOpen,
@@ -90,6 +92,11 @@ def test_every_error_is_public_and_has_the_one_root() -> None:
     for error in raised:
         assert issubclass(error, EventStoreError)
         assert error.__name__ in eventstore.__all__
+
+
+def test_an_exhausted_pool_is_copied_with_its_figures() -> None:
+    error = copy(PoolExhausted(size=4, in_use=3, waiting=2, timeout=1))
+    assert (error.size, error.in_use, error.waiting, error.timeout) == (4, 3, 2, 1)
 
 
 def test_bad_arguments_are_value_errors_as_well() -> None:

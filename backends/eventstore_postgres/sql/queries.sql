@@ -183,6 +183,12 @@ FROM ({heads}) AS heads
 LEFT JOIN {schema}.events ON heads.number = 1 AND events.event_id = ANY (%(event_ids)s::uuid[])
 ORDER BY heads.number
 
+-- name: confirm
+-- Writes, so that its commit waits for the standbys that commits are to wait for, and with it for all that was there
+-- before. Events that are visible need not be on a standby: a commit that was cancelled, or whose server was restarted,
+-- while it waited is visible on its server alone.
+SELECT pg_logical_emit_message(TRUE, 'eventstore', '')
+
 -- name: event_columns
 -- Ids and times as bytes: psycopg makes those in C, and what it would make of the types themselves in Python, slowly.
 events.stream_id,
