@@ -17,7 +17,7 @@ from benchmarks.events import DATA, an_event
 from benchmarks.measuring import Fact, Result, Sample
 from benchmarks.running import Bench
 from benchmarks.servers import a_database
-from eventstore import NO_STREAM, EventStore, NewEvent
+from eventstore import NO_STREAM, EventStore, NewEvent, RecordedEvent
 
 WRITERS = 32
 
@@ -128,16 +128,12 @@ async def _write(store: EventStore, writer: int, end: float, acknowledged: dict[
     while time.perf_counter() < end:
         number += 1
         stream_id = f"writer-{writer}-{number}"
+        recorded: list[RecordedEvent] = []
         if writer % 8 > 1:
             recorded = await store.append(stream_id, [an_event()], expected_version=NO_STREAM)
         else:
             with suppress(_ChangedMind):
-                async with store.transaction() as tx:
-                    recorded = await tx.append(stream_id, [an_event()], expected_version=NO_STREAM)
-                    await asyncio.sleep(random.random() * 0.02)
-                    _change_mind(if_so=writer % 8 == 1)
-            if writer % 8 == 1:
-                continue
+                recorded = await _append_slowly(store, stream_id, random.random() * 0.02, keep=writer % 8 == 0)
         now = time.perf_counter()
         acknowledged.update((event.global_position, now) for event in recorded)
 
@@ -146,9 +142,13 @@ class _ChangedMind(Exception):
     """Rolls a transaction back."""
 
 
-def _change_mind(*, if_so: bool) -> None:
-    if if_so:
-        raise _ChangedMind
+async def _append_slowly(store: EventStore, stream_id: str, seconds: float, *, keep: bool) -> list[RecordedEvent]:
+    async with store.transaction() as tx:
+        recorded = await tx.append(stream_id, [an_event()], expected_version=NO_STREAM)
+        await asyncio.sleep(seconds)
+        if not keep:
+            raise _ChangedMind
+    return recorded
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from typing import Any, Final
 import psycopg
 from psycopg import AsyncConnection, AsyncTransaction, IsolationLevel
 from psycopg.pq import TransactionStatus
-from psycopg_pool import AsyncConnectionPool
 
 from eventstore.backend import (
     Appended,
@@ -33,7 +32,7 @@ from eventstore_postgres.deadlines import Deadline
 from eventstore_postgres.failures import translated_failures
 from eventstore_postgres.fetching import fetch_in_index_order
 from eventstore_postgres.notifications import Notifications
-from eventstore_postgres.pool import RECONNECT, Pool
+from eventstore_postgres.pool import Pool
 from eventstore_postgres.queries import Queries
 from eventstore_postgres.rows import time_of
 from eventstore_postgres.schema import found_version, require_current, upgrade
@@ -87,17 +86,15 @@ class PostgresBackend(PostgresSession):
         self._poll_interval = poll_interval
         self._look_again_in = _FIRST_LOOK
         self._keeper: asyncio.Task[None] | None = None
-        connections: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(
+        self._pool = Pool(
             conninfo,
-            open=False,
-            min_size=min(pool_min, pool_max),
+            min_size=pool_min,
             max_size=pool_max,
             timeout=pool_timeout,
-            reconnect_timeout=RECONNECT,
-            kwargs={"autocommit": True, "prepare_threshold": 2 if prepare else None},
+            call_timeout=call_timeout,
+            prepare_threshold=2 if prepare else None,
             configure=_configure,
         )
-        self._pool = Pool(connections, call_timeout=call_timeout)
 
     # --- Lifecycle -----------------------------------------------------------------------------------------------
 

@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from eventstore.cancellation import cancellations
 from eventstore.errors import PoolExhausted
 from eventstore_postgres.deadlines import Deadline
 from eventstore_postgres.failures import translated
 
-RECONNECT: Final = 1.0
-"""Seconds after which a connection that could not be made is tried again, for as long as somebody asks for one.
+_GIVE_UP: Final = 1.0
+"""Seconds after which the pool gives up to make a connection, and begins anew if somebody waits for one.
 
-Left to itself the pool doubles the time with every try: back after a minute, the server would wait another for its
-clients.
+Left to itself it doubles the time with every try: back after a minute, the server would wait another for its clients.
 """
+
+_A_MOMENT: Final = 0.01
 
 
 class Pool:
     """A pool of psycopg, its limits, and a count of who has and who waits."""
 
-    def __init__(self, connections: AsyncConnectionPool, *, call_timeout: float) -> None:
-        """Lend what `connections` has, which is not open yet; a call may take `call_timeout` seconds, 0 for ever."""
-        self._connections = connections
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        min_size: int,
+        max_size: int,
+        timeout: float,
+        call_timeout: float,
+        prepare_threshold: int | None,
+        configure: Callable[[AsyncConnection], Awaitable[None]],
+    ) -> None:
+        """Let a call take `call_timeout` seconds, 0 for ever; the rest is as psycopg has it."""
+        self._connections: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(
+            conninfo,
+            open=False,
+            min_size=min(min_size, max_size),
+            max_size=max_size,
+            timeout=timeout,
+            reconnect_timeout=_GIVE_UP,
+            reconnect_failed=self._begin_anew,
+            kwargs={"autocommit": True, "prepare_threshold": prepare_threshold},
+            configure=configure,
+        )
         self._call_timeout = call_timeout
         self._lent = 0
         self._waiting = 0
@@ -53,33 +76,22 @@ class Pool:
         """Lend a connection until it is given back. Raises `PoolExhausted` if all of them are lent for too long."""
         self._waiting += 1
         try:
-            connection = await self._get()
+            connection = await self._connections.getconn()
+        except PoolTimeout as error:
+            size, timeout = self._connections.max_size, self._connections.timeout
+            if self._lent < size:
+                raise
+            raise PoolExhausted(size=size, in_use=self._lent, waiting=self._waiting - 1, timeout=timeout) from error
         finally:
             self._waiting -= 1
         self._lent += 1
         return connection
 
-    async def _get(self) -> AsyncConnection:
-        clock = asyncio.get_running_loop().time
-        timeout = self._connections.timeout
-        ends = clock() + timeout
-        while True:
-            remaining = ends - clock()
-            # Who waits on has the pool try no sooner to connect, who asks again has; but loses their place in the line.
-            patience = remaining if self._is_exhausted else min(remaining, RECONNECT)
-            try:
-                return await self._connections.getconn(timeout=patience)
-            except PoolTimeout as error:
-                if clock() < ends:
-                    continue
-                if not self._is_exhausted:
-                    raise PoolTimeout(f"none could be made within {timeout:g} seconds") from error
-                size = self._connections.max_size
-                raise PoolExhausted(size=size, in_use=self._lent, waiting=self._waiting - 1, timeout=timeout) from error
-
-    @property
-    def _is_exhausted(self) -> bool:
-        return self._lent >= self._connections.max_size
+    async def _begin_anew(self, connections: AsyncConnectionPool[AsyncConnection]) -> None:
+        """Have the pool, which has given up, connect again: it does when asked, and whoever waits has asked already."""
+        if self._waiting:
+            with suppress(PoolTimeout, PoolClosed):
+                await connections.putconn(await connections.getconn(timeout=_A_MOMENT))
 
     async def give_back(self, connection: AsyncConnection) -> None:
         """Take a connection back."""

@@ -201,7 +201,7 @@ async def lost_connections_ended(store: EventStore) -> None:
     if backend.name != "Postgres":
         return
     async with asyncio.timeout(PATIENCE):
-        while await other_sessions(store) - {idle.info.backend_pid for idle in backend._pool._pool}:  # noqa: ASYNC110
+        while await other_sessions(store) - {idle.info.backend_pid for idle in backend._pool._connections._pool}:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
@@ -220,7 +220,7 @@ async def check_connections(store: EventStore) -> None:
         case "Postgres":
             await lost_connections_ended(store)
             await tasks_at_rest()
-            figures = backend._pool.get_stats()
+            figures = backend._pool._connections.get_stats()
             assert figures["pool_available"] == figures["pool_size"]
             assert not figures.get("requests_waiting")
         case "SQLite":

@@ -90,6 +90,7 @@ CALLS: dict[str, Call] = {
     "consumer.status": lambda store: store.consumer("reader", handle).status(),
     "consumer.reset": lambda store: store.consumer("reader", handle).reset(),
     "consumers": lambda store: all_of(store.consumers()),
+    "verify": lambda store: store.verify(),
 }
 """Every call of the public API that asks the database for something."""
 
