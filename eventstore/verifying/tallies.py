@@ -7,30 +7,32 @@ from collections.abc import Iterator
 from typing import Final
 from uuid import UUID
 
-_BUCKETS: Final = 2**20
+_FEWEST: Final = 2**12
+_MOST: Final = 2**20
 _BITS: Final = 2**64 - 1
 _PARTS: Final = 2**8
 
 
 class TwoReadings:
-    """Whether the log and the streams have the same events: a sum of hashes for each of a million sets of streams.
+    """Whether the log and the streams have the same events: a sum of hashes for each of many sets of streams.
 
     Where the two readings agree, the sum is zero. It does not tell which event makes the difference, but the streams
-    that it may be in are few.
+    that it may be in are few: there are as many sets as positions, and a million at most, which take eight megabytes.
     """
 
-    def __init__(self) -> None:
-        self._sums = array("Q", bytes(8 * _BUCKETS))
+    def __init__(self, head: int) -> None:
+        self._sets = max(_FEWEST, min(head, _MOST))
+        self._sums = array("Q", bytes(8 * self._sets))
 
     def in_log(self, stream_id: str, version: int, position: int) -> None:
         """Count an event of the log."""
-        bucket = hash(stream_id) % _BUCKETS
-        self._sums[bucket] = (self._sums[bucket] + hash((stream_id, version, position))) & _BITS
+        number = hash(stream_id) % self._sets
+        self._sums[number] = (self._sums[number] + hash((stream_id, version, position))) & _BITS
 
     def in_stream(self, stream_id: str, version: int, position: int) -> None:
         """Count an event of a stream."""
-        bucket = hash(stream_id) % _BUCKETS
-        self._sums[bucket] = (self._sums[bucket] - hash((stream_id, version, position))) & _BITS
+        number = hash(stream_id) % self._sets
+        self._sums[number] = (self._sums[number] - hash((stream_id, version, position))) & _BITS
 
     @property
     def agree(self) -> bool:
@@ -39,7 +41,7 @@ class TwoReadings:
 
     def differ_on(self, stream_id: str) -> bool:
         """Tell whether they differ in the set that a stream is in."""
-        return self._sums[hash(stream_id) % _BUCKETS] != 0
+        return self._sums[hash(stream_id) % self._sets] != 0
 
 
 class EventIds:

@@ -44,13 +44,14 @@ class Verifier:
         self._events = self._streams = self._snapshots = self._checkpoints = self._entries = 0
         self._highest = 0
         self._ids = EventIds()
-        self._readings = TwoReadings()
+        self._readings = TwoReadings(0)
         self._suspects = Suspects()
         self._beyond: list[Problem] = []
 
     async def run(self) -> Verification:
         """Look at everything."""
         await self._find_head()
+        self._readings = TwoReadings(self._scan.head)
         await self._read_log()
         # Before the streams: what those had seen who saved positions is visible by then.
         await self._read_checkpoints()
