@@ -9,11 +9,14 @@ from uuid import UUID
 import msgspec
 
 from eventstore.backend import Snapshot, StreamInfo
+from eventstore.errors import StorageError
 from eventstore.events import RecordedEvent, decode_json, stream_type_of
 from eventstore_sqlite.statements import Row
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_POSITION: Final = 3
+_EVENT_ID: Final = 4
 
 Fact: TypeAlias = Row
 """A row among events that is none: it has no event_id."""
@@ -30,28 +33,39 @@ def time_of(stored: int) -> datetime:
 
 
 def split_facts(rows: list[Row]) -> tuple[list[Fact], list[RecordedEvent]]:
-    """Take rows of events apart from what a query says beside them, in its last column."""
+    """Take rows of events apart from what a query says beside them, in its last column.
+
+    Raises `StorageError` for an event whose JSON or id the file does not have whole.
+    """
     facts: list[Fact] = []
     events: list[RecordedEvent] = []
     for row in rows:
-        stream_id, stream_type, version, position, event_id, event_type, data, metadata, created_at, _ = row
-        if event_id is None:
+        if row[_EVENT_ID] is None:
             facts.append(row)
             continue
-        events.append(
-            RecordedEvent(
-                stream_id,
-                stream_type,
-                version,
-                position,
-                msgspec.convert(event_id, UUID),  # three times as fast as UUID(event_id)
-                event_type,
-                decode_json(data),
-                decode_json(metadata),
-                time_of(created_at),
-            )
-        )
+        try:
+            events.append(_recorded_event(row))
+        except msgspec.MsgspecError as error:
+            raise StorageError(
+                f"the event at position {row[_POSITION]} (stream {row[0]!r}) is damaged ({error}): restore the file from "
+                "a backup; store.verify() lists all that is damaged"
+            ) from error
     return facts, events
+
+
+def _recorded_event(row: Row) -> RecordedEvent:
+    stream_id, stream_type, version, position, event_id, event_type, data, metadata, created_at, _ = row
+    return RecordedEvent(
+        stream_id,
+        stream_type,
+        version,
+        position,
+        msgspec.convert(event_id, UUID),  # three times as fast as UUID(event_id)
+        event_type,
+        decode_json(data),
+        decode_json(metadata),
+        time_of(created_at),
+    )
 
 
 def stream_info(row: Row) -> StreamInfo:

@@ -91,6 +91,19 @@ async def test_a_file_that_is_damaged_while_the_store_is_open_is_a_storage_error
             assert [event async for event in store.read_all()]
 
 
+@pytest.mark.parametrize("column", ["data", "metadata", "event_id"])
+async def test_an_event_whose_text_is_damaged_is_named(path: Path, url: str, column: str) -> None:
+    async with open_store(url) as store:
+        await store.append("order-1", events(3), expected_version=0)
+        with sqlite3.connect(path) as connection:
+            connection.execute(f"UPDATE events SET {column} = '{{\"cut' WHERE version = 2")
+        connection.close()
+        for reading in (store.read_stream("order-1"), store.read_all()):
+            with pytest.raises(StorageError, match=r"event at position 2 \(stream 'order-1'\) is damaged"):
+                assert [found async for found in reading] == []
+        assert [found.version async for found in store.read_stream("order-1", from_version=3)] == [3]
+
+
 async def test_an_append_to_a_damaged_file_is_refused_and_leaves_the_store_usable(path: Path, url: str) -> None:
     await write_much(url)
     overwrite(path, pages_in_the_middle(content_of(path)))
