@@ -47,8 +47,8 @@ def split_facts(rows: list[Row]) -> tuple[list[Fact], list[RecordedEvent]]:
             events.append(_recorded_event(row))
         except msgspec.MsgspecError as error:
             raise StorageError(
-                f"the event at position {row[_POSITION]} (stream {row[0]!r}) is damaged ({error}): restore the file from "
-                "a backup; store.verify() lists all that is damaged"
+                f"the event at position {row[_POSITION]} (stream {row[0]!r}) is damaged ({error}): restore the file "
+                "from a backup; store.verify() lists all that is damaged"
             ) from error
     return facts, events
 
