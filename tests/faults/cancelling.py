@@ -59,6 +59,8 @@ async def interrupted_at(suspension: int, act: Callable[[], object], work: Corou
     with _tasks_made_by(suspensions.counted):
         async with asyncio.timeout(PATIENCE):
             await asyncio.create_task(work)
+    # Tasks that tell others of a commit may outlive the call.
+    suspensions.end()
     return suspensions.was_reached
 
 
@@ -68,6 +70,9 @@ class _Suspensions:
         self._moment = moment
         self._act = act
         self.was_reached = False
+
+    def end(self) -> None:
+        self._left = -TIMES
 
     @coroutine
     def counted(self, work: Coroutine[Any, Any, object]) -> Generator[Any, None, object]:
