@@ -51,11 +51,13 @@ def test_the_projection_of_the_readme_adds_up(postgres_url: str) -> None:
     assert asyncio.run(run()) == [("Ada", 6), ("Bob", 4)]
 
 
-def test_every_guarantee_names_a_test_that_is_there() -> None:
-    links = re.findall(r"\[`(test_\w+)`\]\(([\w/.]+)\)", README)
+@pytest.mark.parametrize("document", ["README.md", "docs/guarantees.md"])
+def test_every_guarantee_names_a_test_that_is_there(document: str) -> None:
+    page = ROOT / document
+    links = re.findall(r"\[`(test_\w+)`\]\(([\w/.]+)\)", page.read_text("utf-8"))
     assert len(links) > 10
     for name, file in links:
-        assert f"def {name}(" in (ROOT / file).read_text("utf-8"), f"{name} in {file}"
+        assert f"def {name}(" in (page.parent / file).read_text("utf-8"), f"{name} in {file}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
