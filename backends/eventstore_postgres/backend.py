@@ -21,8 +21,9 @@ from eventstore.watching import Look, Watch
 from eventstore_postgres.arrays import register_arrays
 from eventstore_postgres.failures import translated, translated_failures
 from eventstore_postgres.notifications import Notifications
+from eventstore_postgres.partitions import Partitions
 from eventstore_postgres.queries import Queries
-from eventstore_postgres.schema import found_version, require_current, upgrade
+from eventstore_postgres.schema import found_layout, found_version, require_current, upgrade
 from eventstore_postgres.session import PostgresSession, PostgresTransaction
 from eventstore_postgres.settled import SettledLog
 
@@ -52,12 +53,15 @@ class PostgresBackend(PostgresSession):
         settle_timeout: float = 0.25,
         listen: bool = True,
         poll_interval: float = 1.0,
+        partition_size: int | None = None,
     ) -> None:
         """`conninfo` is what libpq takes; the options are those of the URL, described in docs/postgres.md."""
-        super().__init__(Queries(schema))
+        queries = Queries(schema)
+        super().__init__(queries, Partitions(queries, self._single_connection))
         self._conninfo = conninfo
         self._schema = schema
         self._migrate = migrate
+        self._partition_size = partition_size
         self._prepare_threshold = 2 if prepare else None
         self._log = SettledLog(self._queries, settle_timeout, self._connected)
         self._notifications = Notifications(conninfo, schema, self._connected)
@@ -80,7 +84,16 @@ class PostgresBackend(PostgresSession):
     async def open(self) -> None:
         """Connect once to check and upgrade the schema, and let the pool connect on its own from then on."""
         async with self._single_connection() as connection:
-            await require_current(connection, self._queries, self._schema, migrate=self._migrate)
+            await require_current(
+                connection,
+                self._queries,
+                self._schema,
+                migrate=self._migrate,
+                partition_size=self._partition_size,
+            )
+            if await found_layout(connection, self._queries, self._partition_size):
+                self._queries.lay_out(is_partitioned=True)
+                await self._partitions.open(connection)
         await self._pool.open()
         self._keeper = asyncio.create_task(self._keep_pool())
         # Cancelled before it has begun, a task does nothing at all.
@@ -93,6 +106,7 @@ class PostgresBackend(PostgresSession):
     async def _close(self) -> None:
         await self._watch.close()
         await self._notifications.close()
+        await self._partitions.close()
         await self._pool.close()
         if self._keeper is not None:
             self._keeper.cancel()
@@ -111,7 +125,8 @@ class PostgresBackend(PostgresSession):
     async def migrate(self) -> None:
         """Create or upgrade the schema."""
         async with self._single_connection() as connection:
-            await upgrade(connection, self._queries, self._schema)
+            await upgrade(connection, self._queries, self._schema, self._partition_size)
+            await found_layout(connection, self._queries, self._partition_size)
 
     async def schema_version(self) -> int:
         """Return the version of the schema."""
@@ -182,7 +197,7 @@ class PostgresBackend(PostgresSession):
             with translated_failures():
                 await transaction.__aenter__()
             try:
-                yield PostgresTransaction(self._queries, connection)
+                yield PostgresTransaction(self._queries, self._partitions, connection)
             except BaseException as reason:
                 await uninterrupted(_roll_back(connection, transaction, reason))
                 raise
@@ -198,7 +213,7 @@ class PostgresBackend(PostgresSession):
         if connection.info.encoding != "utf-8":
             raise InvalidArgument("connection", connection, "its client_encoding must be UTF8")
         register_arrays(connection)
-        return _BoundTransaction(self._queries, connection)
+        return _BoundTransaction(self._queries, self._partitions, connection)
 
     @property
     def _in_transaction(self) -> bool:

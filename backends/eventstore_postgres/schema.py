@@ -41,11 +41,13 @@ async def found_version(connection: AsyncConnection, queries: Queries) -> int:
     return int(version)
 
 
-async def require_current(connection: AsyncConnection, queries: Queries, schema: str, *, migrate: bool) -> None:
+async def require_current(
+    connection: AsyncConnection, queries: Queries, schema: str, *, migrate: bool, partition_size: int | None
+) -> None:
     """Check the schema, and bring it up to date if `migrate` says so. Raises `SchemaError` if it cannot be used."""
     found = await found_version(connection, queries)
     if found < SCHEMA_VERSION and migrate:
-        found = await upgrade(connection, queries, schema)
+        found = await upgrade(connection, queries, schema, partition_size)
     if found > SCHEMA_VERSION:
         raise SchemaTooNew(found, SCHEMA_VERSION)
     if found < SCHEMA_VERSION:
@@ -59,8 +61,11 @@ async def require_current(connection: AsyncConnection, queries: Queries, schema:
         )
 
 
-async def upgrade(connection: AsyncConnection, queries: Queries, schema: str) -> int:
-    """Apply the migrations that are missing, all or none, one process at a time; return the version reached."""
+async def upgrade(connection: AsyncConnection, queries: Queries, schema: str, partition_size: int | None = None) -> int:
+    """Apply the migrations that are missing, all or none, one process at a time; return the version reached.
+
+    A store that is new is partitioned, if `partition_size` says so.
+    """
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [schema, _LOCK_SEED])
         # A role that may not create schemas can still own one.
@@ -71,4 +76,18 @@ async def upgrade(connection: AsyncConnection, queries: Queries, schema: str) ->
         for migration in migrations()[version:]:
             await connection.execute(queries.made_out(migration))
             await connection.execute(queries["record_migration"], [migration.version, migration.name])
+        if version == 0 and partition_size is not None:
+            await connection.execute(queries.partitioned_layout(partition_size))
         return max(version, SCHEMA_VERSION)
+
+
+async def found_layout(connection: AsyncConnection, queries: Queries, partition_size: int | None) -> bool:
+    """Return whether the store is partitioned. Raises `SchemaError` if it is not, and a size is given."""
+    events = queries.qualified("events")
+    ((is_partitioned,),) = await fetch(connection, queries["is_partitioned"], {"events": events})
+    if partition_size is not None and not is_partitioned:
+        raise SchemaError(
+            f"partition_size is for new stores, and the table {events} is there, in one piece: open the store without "
+            "partition_size, or copy its events into a new store, in another schema, that is opened with it"
+        )
+    return bool(is_partitioned)
