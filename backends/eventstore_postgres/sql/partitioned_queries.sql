@@ -5,23 +5,34 @@
 {schema}.event_keys AS events
 
 -- name: event_of_key
-CROSS JOIN LATERAL (
-    SELECT * FROM {schema}.events WHERE events.global_position = keys.global_position OFFSET 0
-) AS events
+LATERAL (SELECT * FROM {schema}.events WHERE events.global_position = keys.global_position OFFSET 0) AS events
 
 -- name: conflict
-SELECT heads.number, heads.version, heads.deleted, {event_columns}
+-- An id is taken even if its event was detached with its partition: nothing is known of that but its key.
+SELECT
+    heads.number,
+    heads.version,
+    heads.deleted,
+    keys.stream_id,
+    split_part(keys.stream_id, '-', 1),
+    keys.version,
+    keys.global_position,
+    uuid_send(keys.event_id),
+    COALESCE(events.event_type, ''),
+    COALESCE(events.data::text, 'null'),
+    COALESCE(events.metadata::text, 'null'),
+    timestamptz_send(keys.created_at)
 FROM ({heads}) AS heads
 LEFT JOIN (
     {schema}.event_keys AS keys
-    {event_of_key}
+    LEFT JOIN {event_of_key} ON true
 ) ON heads.number = 1 AND keys.event_id = ANY (%(event_ids)s::uuid[])
 ORDER BY heads.number
 
 -- name: read_stream_forward
 SELECT {event_columns}
 FROM {schema}.event_keys AS keys
-{event_of_key}
+CROSS JOIN {event_of_key}
 WHERE keys.stream_id = %(stream_id)s AND keys.version >= %(start)s AND events.event_type <> ''
     AND NOT EXISTS (SELECT FROM {schema}.stream_lifecycle WHERE stream_id = %(stream_id)s AND deleted)
 ORDER BY keys.version
@@ -30,7 +41,7 @@ LIMIT %(limit)s
 -- name: read_stream_backward
 SELECT {event_columns}
 FROM {schema}.event_keys AS keys
-{event_of_key}
+CROSS JOIN {event_of_key}
 WHERE keys.stream_id = %(stream_id)s AND keys.version <= %(start)s AND events.event_type <> ''
     AND NOT EXISTS (SELECT FROM {schema}.stream_lifecycle WHERE stream_id = %(stream_id)s AND deleted)
 ORDER BY keys.version DESC
