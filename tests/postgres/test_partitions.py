@@ -339,6 +339,7 @@ async def test_an_insert_has_its_lock_on_the_table_before_it_draws_a_position(
     url: str, connection: psycopg.AsyncConnection, appends_before: int
 ) -> None:
     async with open_store(url, pool_max=1) as store:
+        await store.head()  # so that its session is there when a snapshot of all sessions is taken below
         await fill(store, appends_before)
         drawn = await rows(connection, "SELECT last_value, is_called FROM events_global_position_seq")
         async with connection.transaction():
