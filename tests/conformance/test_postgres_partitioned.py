@@ -15,11 +15,9 @@ import pytest_asyncio
 from eventstore_conformance.append import Append
 from eventstore_conformance.append_many import AppendMany
 from eventstore_conformance.concurrency import Concurrency
-from eventstore_conformance.filters import Filters
 from eventstore_conformance.group_commit import GroupCommit
 from eventstore_conformance.in_flight import InFlight
 from eventstore_conformance.lifecycle import Delete, Truncate
-from eventstore_conformance.listing import Listing
 from eventstore_conformance.ordering import Ordering
 from eventstore_conformance.reading import ReadAll, ReadStream
 from eventstore_conformance.sql_transactions import SqlTransactions
@@ -38,8 +36,6 @@ class TestPartitionedPostgres(  # type: ignore[misc]
     AppendMany,
     ReadStream,
     ReadAll,
-    Filters,
-    Listing,
     Ordering,
     InFlight,
     Concurrency,

@@ -116,6 +116,17 @@ async def test_the_log_is_read_in_order_across_partitions_with_and_without_a_fil
     assert await log_of(store, Filter(stream_types=["stock"]), backward=True) == stock[::-1]
 
 
+async def test_streams_of_all_partitions_are_listed(store: EventStore) -> None:
+    names = [f"order-{number:02}" for number in range(3 * SIZE)]
+    for name in names:
+        await store.append(name, [event()], expected_version=NO_STREAM)
+    await store.delete_stream(names[7], expected_version=1, erase=True)
+    await store.truncate_stream(names[8], 2)
+    listed = [info.stream_id async for info in store.list_streams(stream_type="order")]
+    assert listed == [name for name in names if name != names[7]]
+    assert [info.stream_id async for info in store.list_streams(after=names[24], limit=2)] == names[25:27]
+
+
 @pytest_asyncio.fixture
 async def long_log(store: EventStore, connection: psycopg.AsyncConnection) -> psycopg.AsyncConnection:
     """A connection to a store of 200 events: the 95th and the 105th are of the stream order-1; else filled-1."""
