@@ -11,6 +11,7 @@ from psycopg.pq import Conninfo
 from eventstore.errors import InvalidUrl, UnknownOption
 from eventstore.urls import boolean, count, parse_options, seconds, split_query
 from eventstore_postgres.backend import DEFAULT_CONNECT_TIMEOUT, DEFAULT_KEEPALIVES, PostgresBackend
+from eventstore_postgres.partitions import SMALLEST_PARTITION
 
 __all__ = ["PostgresBackend", "open_backend"]
 
@@ -84,6 +85,12 @@ def _schema(value: object) -> str:
     return value
 
 
+def _partition_size(value: object) -> int:
+    if (size := count(value)) < SMALLEST_PARTITION:
+        raise ValueError(f"give a whole number, at least {SMALLEST_PARTITION}")
+    return size
+
+
 _OPTIONS = {
     "schema": _schema,
     "migrate": boolean,
@@ -95,4 +102,5 @@ _OPTIONS = {
     "settle_timeout": seconds,
     "listen": boolean,
     "poll_interval": seconds,
+    "partition_size": _partition_size,
 }

@@ -26,6 +26,7 @@ from eventstore.versions import version_range
 from eventstore_postgres.arrays import BigintArray, TextArray, UuidArray
 from eventstore_postgres.fetching import fetch
 from eventstore_postgres.jsonb import jsonb_text
+from eventstore_postgres.partitions import lacks_partition
 from eventstore_postgres.queries import Queries
 from eventstore_postgres.rows import recorded_event, time_of
 
@@ -91,6 +92,10 @@ async def _append_group(queries: Queries, connection: AsyncConnection, batch: Ba
                 raise
             query, parameters = queries["append"], None
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            break
+        except psycopg.errors.CheckViolation as error:
+            if not lacks_partition(error):
+                raise
             break
         else:
             refused = [transaction for transaction in batch if transaction[0].stream_id not in placed]

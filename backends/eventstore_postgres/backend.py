@@ -32,10 +32,11 @@ from eventstore_postgres.deadlines import Deadline
 from eventstore_postgres.failures import translated_failures
 from eventstore_postgres.fetching import fetch_in_index_order
 from eventstore_postgres.notifications import Notifications
+from eventstore_postgres.partitions import Partitions
 from eventstore_postgres.pool import Pool
 from eventstore_postgres.queries import Queries
 from eventstore_postgres.rows import time_of
-from eventstore_postgres.schema import found_version, require_current, upgrade
+from eventstore_postgres.schema import found_version, require_current, require_sound_log, upgrade
 from eventstore_postgres.session import PostgresSession, PostgresTransaction
 from eventstore_postgres.settled import SettledLog
 
@@ -73,13 +74,16 @@ class PostgresBackend(PostgresSession):
         settle_timeout: float = 0.25,
         listen: bool = True,
         poll_interval: float = 1.0,
+        partition_size: int | None = None,
     ) -> None:
         """`conninfo` is what libpq takes; the options are those of the URL, described in docs/postgres.md."""
-        super().__init__(Queries(schema))
+        queries = Queries(schema)
+        super().__init__(queries, Partitions(queries, self._single_connection))
         self._conninfo = conninfo
         self._schema = schema
         self._migrate = migrate
         self._call_timeout = call_timeout
+        self._partition_size = partition_size
         self._log = SettledLog(self._queries, settle_timeout, self._connected)
         self._notifications = Notifications(conninfo, schema, self._connected)
         self._watch = Watch(self._look, self._notifications.listen if listen else None, linger=_LINGER)
@@ -101,9 +105,17 @@ class PostgresBackend(PostgresSession):
     async def open(self) -> None:
         """Connect once to check and upgrade the schema, and let the pool connect on its own from then on."""
         async with self._single_connection() as connection:
-            await require_current(
-                connection, self._queries, self._schema, migrate=self._migrate, call_timeout=self._call_timeout
+            is_partitioned = await require_current(
+                connection,
+                self._queries,
+                self._schema,
+                migrate=self._migrate,
+                partition_size=self._partition_size,
+                call_timeout=self._call_timeout,
             )
+            if is_partitioned:
+                self._queries.lay_out(is_partitioned=True)
+                await self._partitions.open(connection)
         await self._pool.open()
         self._keeper = asyncio.create_task(self._keep_pool())
         # Cancelled before it has begun, a task does nothing at all.
@@ -116,6 +128,7 @@ class PostgresBackend(PostgresSession):
     async def _close(self) -> None:
         await self._watch.close()
         await self._notifications.close()
+        await self._partitions.close()
         await self._pool.close()
         if self._keeper is not None:
             self._keeper.cancel()
@@ -134,7 +147,8 @@ class PostgresBackend(PostgresSession):
     async def migrate(self) -> None:
         """Create or upgrade the schema."""
         async with self._single_connection() as connection:
-            await upgrade(connection, self._queries, self._schema)
+            await upgrade(connection, self._queries, self._schema, self._partition_size)
+            await require_sound_log(connection, self._queries, self._partition_size)
 
     async def schema_version(self) -> int:
         """Return the version of the schema."""
@@ -228,7 +242,7 @@ class PostgresBackend(PostgresSession):
             with translated_failures(), self._pool.limit(connection):
                 await transaction.__aenter__()
             try:
-                yield _OwnTransaction(self._queries, connection, self._pool)
+                yield _OwnTransaction(self._queries, self._partitions, connection, self._pool)
             except BaseException as reason:
                 with self._pool.limit(connection):
                     await uninterrupted(_roll_back(connection, transaction, reason))
@@ -246,7 +260,7 @@ class PostgresBackend(PostgresSession):
         if connection.info.encoding != "utf-8":
             raise InvalidArgument("connection", connection, "its client_encoding must be UTF8")
         register_arrays(connection)
-        return _BoundTransaction(self._queries, connection)
+        return _BoundTransaction(self._queries, self._partitions, connection)
 
     @property
     def _in_transaction(self) -> bool:
@@ -259,8 +273,8 @@ class PostgresBackend(PostgresSession):
 class _OwnTransaction(PostgresTransaction):
     """A transaction that the store begins and ends, on a connection of its pool."""
 
-    def __init__(self, queries: Queries, connection: AsyncConnection, pool: Pool) -> None:
-        super().__init__(queries, connection)
+    def __init__(self, queries: Queries, partitions: Partitions, connection: AsyncConnection, pool: Pool) -> None:
+        super().__init__(queries, partitions, connection)
         self._pool = pool
 
     @asynccontextmanager

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -34,6 +35,7 @@ from eventstore_postgres.arrays import TextArray
 from eventstore_postgres.failures import translated_failures
 from eventstore_postgres.fetching import fetch
 from eventstore_postgres.jsonb import jsonb_text
+from eventstore_postgres.partitions import Partitions
 from eventstore_postgres.queries import Queries
 from eventstore_postgres.rows import recorded_event
 
@@ -43,8 +45,9 @@ _LOCK_SEED: Final = 0x6576656E74
 class PostgresSession(ABC):
     """Implements `eventstore.backend.Session` over connections that its subclasses provide."""
 
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, queries: Queries, partitions: Partitions) -> None:
         self._queries = queries
+        self._partitions = partitions
 
     @abstractmethod
     def _connected(self, *, writes: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
@@ -60,12 +63,17 @@ class PostgresSession(ABC):
     async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome | Deferred]:
         """Store each transaction, or say why not."""
         async with self._connected(writes=True) as connection:
-            if not self._in_transaction:
-                return await append_all(self._queries, connection, transactions)
-            return [await self._append(connection, transaction) for transaction in transactions]
+            if self._in_transaction:
+                outcomes: Sequence[Outcome | Deferred] = [await self._append(connection, it) for it in transactions]
+            else:
+                append = partial(append_all, self._queries, connection, transactions)
+                outcomes = await self._partitions.with_room(append, transactions)
+        self._partitions.note(outcomes)
+        return outcomes
 
     async def _append(self, connection: AsyncConnection, transaction: Transaction) -> Outcome:
-        outcome = await append_one(self._queries, connection, transaction, in_transaction=True)
+        append = partial(append_one, self._queries, connection, transaction, in_transaction=True)
+        outcome = await self._partitions.with_room(append, [transaction])
         if isinstance(outcome, Conflict) and _is_spurious(transaction, outcome):
             await self._check_isolation(connection)
         return outcome
@@ -155,8 +163,8 @@ class PostgresSession(ABC):
         async with self._connected(writes=True) as connection:
             while True:
                 try:
-                    async with connection.transaction():
-                        return await self._delete(connection, stream_id, expected_version, erase=erase)
+                    delete = partial(self._delete, connection, stream_id, expected_version, erase=erase)
+                    return await self._partitions.with_room(delete)
                 except psycopg.errors.UniqueViolation as error:
                     if error.diag.constraint_name not in DECIDING_INDEXES:
                         raise
@@ -166,20 +174,21 @@ class PostgresSession(ABC):
     async def _delete(
         self, connection: AsyncConnection, stream_id: str, expected_version: ExpectedVersion, *, erase: bool
     ) -> StreamState | None:
-        await self._lock(connection, stream_id)
-        _, _, version, deleted, created_at = await self._head(connection, stream_id)
-        infos = await self._infos(connection, [stream_id])
-        first_version = infos[0].first_version if infos else 1
-        nothing_left = deleted and not (erase and first_version <= version)
-        if nothing_left or not is_met(expected_version, version):
-            return StreamState(stream_id, version, deleted)
-        if not deleted:
-            guard = {"stream_id": stream_id, "version": version + 1}
-            await connection.execute(self._queries["guard_deleted_stream"], guard)
-            await connection.execute(self._queries["delete_snapshots"], {"stream_id": stream_id})
-        kept_from = version + 1 if erase else first_version
-        await self._remove(connection, stream_id, version, kept_from, created_at, deleted=True)
-        return None
+        async with connection.transaction():
+            await self._lock(connection, stream_id)
+            _, _, version, deleted, created_at = await self._head(connection, stream_id)
+            infos = await self._infos(connection, [stream_id])
+            first_version = infos[0].first_version if infos else 1
+            nothing_left = deleted and not (erase and first_version <= version)
+            if nothing_left or not is_met(expected_version, version):
+                return StreamState(stream_id, version, deleted)
+            if not deleted:
+                guard = {"stream_id": stream_id, "version": version + 1}
+                await connection.execute(self._queries["guard_deleted_stream"], guard)
+                await connection.execute(self._queries["delete_snapshots"], {"stream_id": stream_id})
+            kept_from = version + 1 if erase else first_version
+            await self._remove(connection, stream_id, version, kept_from, created_at, deleted=True)
+            return None
 
     async def _remove(
         self,
@@ -306,8 +315,8 @@ class PostgresSession(ABC):
 class PostgresTransaction(PostgresSession):
     """The calls of one transaction, on the connection that runs it."""
 
-    def __init__(self, queries: Queries, connection: AsyncConnection) -> None:
-        super().__init__(queries)
+    def __init__(self, queries: Queries, partitions: Partitions, connection: AsyncConnection) -> None:
+        super().__init__(queries, partitions)
         self._connection = connection
         # Savepoints of calls that run side by side would not nest.
         self._one_call = asyncio.Lock()

@@ -26,10 +26,10 @@ def durable_server() -> Iterator[PostgresServer]:
         yield server
 
 
-class TestPostgres(StoreConformance):
-    @pytest_asyncio.fixture
-    async def store_url(self, postgres_url: str) -> AsyncIterator[str]:
-        yield postgres_url
+class PostgresHooks:
+    """The hooks of the suite, whatever the layout of the store."""
+
+    namespace: str
 
     @pytest.fixture
     def hold_commit(self, store: EventStore, postgres_server: str) -> HoldCommit:
@@ -56,3 +56,9 @@ class TestPostgres(StoreConformance):
             await asyncio.to_thread(durable_server.start)
 
         return Server(partial(open_store, f"{durable_server.url()}?schema={self.namespace}"), kill_and_start)
+
+
+class TestPostgres(PostgresHooks, StoreConformance):
+    @pytest_asyncio.fixture
+    async def store_url(self, postgres_url: str) -> AsyncIterator[str]:
+        yield postgres_url

@@ -1,3 +1,8 @@
+-- name: keys
+-- Where the ids and versions of all events stand: a fragment of other queries. In a partitioned store, and in this file
+-- where that differs, partitioned_queries.sql says otherwise.
+{schema}.events
+
 -- name: heads
 -- The state of each stream: a fragment of other queries.
 -- The last event is found by the unique index, whatever the stream's length. A deleted stream's version is the one kept
@@ -14,7 +19,7 @@ SELECT
 FROM unnest(%(stream_ids)s::text[]) WITH ORDINALITY AS stream (stream_id, number)
 LEFT JOIN LATERAL (
     SELECT events.version, events.created_at
-    FROM {schema}.events
+    FROM {keys}
     WHERE events.stream_id = stream.stream_id
     ORDER BY events.version DESC
     LIMIT 1
@@ -29,7 +34,7 @@ SELECT
 FROM (VALUES (1)) AS always
 LEFT JOIN LATERAL (
     SELECT events.version, events.created_at
-    FROM {schema}.events
+    FROM {keys}
     WHERE events.stream_id = stream.stream_id
     ORDER BY events.version DESC
     LIMIT 1
@@ -135,7 +140,7 @@ WITH heads AS MATERIALIZED (
         targets.created_at,
         -- A scalar, so that it is looked up by the index whatever the planner thinks of the table.
         targets.is_refused OR COALESCE(
-            (SELECT true FROM {schema}.events WHERE events.event_id = event.event_id LIMIT 1), false
+            (SELECT true FROM {keys} WHERE events.event_id = event.event_id LIMIT 1), false
         ) AS is_refused
     FROM unnest(
         %(numbers)s::bigint[],
@@ -248,12 +253,12 @@ ORDER BY heads.number
 -- The next stream ids after one, by leaps through the unique index: the cost is that of the ids, not of the events.
 WITH RECURSIVE found (stream_id, number) AS (
     SELECT LEAST(
-        (SELECT min(stream_id) FROM {schema}.events WHERE stream_id >= %(prefix)s AND stream_id > %(after)s),
+        (SELECT min(stream_id) FROM {keys} WHERE stream_id >= %(prefix)s AND stream_id > %(after)s),
         (SELECT min(stream_id) FROM {schema}.stream_lifecycle WHERE stream_id >= %(prefix)s AND stream_id > %(after)s)
     ), 1
     UNION ALL
     SELECT LEAST(
-        (SELECT min(stream_id) FROM {schema}.events WHERE stream_id > found.stream_id),
+        (SELECT min(stream_id) FROM {keys} WHERE stream_id > found.stream_id),
         (SELECT min(stream_id) FROM {schema}.stream_lifecycle WHERE stream_id > found.stream_id)
     ), found.number + 1
     FROM found
@@ -442,17 +447,21 @@ SELECT
 FROM (VALUES (to_regclass(%(sequence)s))) AS wanted (oid)
 LEFT JOIN pg_sequence AS sequence ON sequence.seqrelid = wanted.oid
 
+-- name: make_partitions
+SELECT {schema}.make_partitions(%(expected)s)
+
 -- name: schema_version
 SELECT COALESCE(max(version), 0) FROM {schema}.schema_migrations
 
--- name: drawn_positions
--- The last position drawn, if this role may know it, and the last one used.
+-- name: log_state
+-- The last position drawn, if this role may know it, and the last one used; whether the log is partitioned.
 SELECT
     CASE
         WHEN has_sequence_privilege(sequence.oid, 'SELECT, USAGE')
             THEN COALESCE(pg_sequence_last_value(sequence.oid), 0)
     END,
-    (SELECT COALESCE(max(global_position), 0) FROM {schema}.events)
+    (SELECT COALESCE(max(global_position), 0) FROM {schema}.events),
+    (SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(%(events)s))
 FROM (VALUES (to_regclass(%(sequence)s))) AS sequence (oid)
 
 -- name: record_migration
