@@ -53,8 +53,8 @@ async def require_current(
 ) -> bool:
     """Check the schema, and bring it up to date if `migrate` says so; return whether its log is partitioned.
 
-    Raises `SchemaError` if it cannot be used. An upgrade takes as long as it takes, and waits for those of others; a look
-    no longer than `call_timeout`.
+    Raises `SchemaError` if it cannot be used. An upgrade takes as long as it takes, and waits for those of others; a
+    look no longer than `call_timeout`.
     """
     with Deadline(connection, call_timeout):
         found = await found_version(connection, queries)
