@@ -44,6 +44,8 @@ def is_installed(version: str) -> bool:
 
 def sync(session: nox.Session, *groups: str) -> None:
     """Install the project and what is locked for the groups."""
+    # What pytest makes of its plugins is kept, whatever the caller's environment says: many tests start Python anew.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
     chosen = [f"--group={group}" for group in groups]
     python = f"--python={session.virtualenv.location}"
     session.run_install(

@@ -59,6 +59,9 @@ class Capability(Enum):
     GROUP_COMMIT = "group commit"
     """`Backend.append` of many transactions costs little more than of one: concurrent appends are gathered for it."""
 
+    CONCURRENT_APPENDS = "concurrent appends"
+    """Two calls of `Backend.append` are faster than one after the other: while one commits, the next group is sent."""
+
     SQL_TRANSACTIONS = "SQL transactions"
     """The caller's own SQL joins in: a transaction has a `connection`, and `Backend.bind()` joins the caller's."""
 

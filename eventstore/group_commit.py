@@ -18,10 +18,7 @@ from eventstore.backend import Deferred, Outcome, Transaction
 from eventstore.cancellation import uninterrupted
 from eventstore.errors import EventStoreError, StoreNotOpen, StoreUnavailable
 
-CALLS_UNDER_WAY: Final = 2
-"""How many calls write at a time: while the engine commits one group, the next is made and sent."""
-
-MAX_EVENTS: Final = 64
+MAX_EVENTS: Final = 128
 """How many events a group has at most, unless one transaction alone has more."""
 
 MAX_BYTES: Final = 1024 * 1024
@@ -35,11 +32,13 @@ Append: TypeAlias = Callable[[Sequence[Transaction]], Awaitable[Sequence[Outcome
 class GroupCommit:
     """Gathers the concurrent appends of one store; for one event loop."""
 
-    def __init__(self, append: Append) -> None:
-        """`append` is that of a backend with `Capability.GROUP_COMMIT`."""
+    def __init__(self, append: Append, calls: int) -> None:
+        """`append` is that of a backend with `Capability.GROUP_COMMIT`; so many `calls` of it are made at a time."""
         self._append = append
+        self._calls = calls
         self._line: deque[_Member] = deque()
         self._under_way = 0
+        self._written = 0
         # The streams of transactions that are written apart: whoever waits for them would hold up a group.
         self._apart: Counter[str] = Counter()
         self._groups: set[_Group] = set()
@@ -56,12 +55,13 @@ class GroupCommit:
             raise StoreNotOpen("the store", closed=True)
         if self._goes_apart(transaction):
             return await self._alone(transaction)
-        if not self._line and self._under_way < CALLS_UNDER_WAY:
+        if not self._line and self._under_way < self._calls:
             self._under_way += 1
+            self._written += 1
             try:
                 return await self._alone(transaction)
             finally:
-                self._end_call()
+                self._end_call(1)
         member = _Member(transaction)
         self._line.append(member)
         try:
@@ -92,17 +92,20 @@ class GroupCommit:
         return outcome
 
     def _go_on(self) -> None:
-        while self._line and self._under_way < CALLS_UNDER_WAY:
+        while self._line and self._under_way < self._calls:
             members = self._next_members()
             if members:
                 self._under_way += 1
-                self._start(_Group(members, self._write(members)), self._end_call)
+                self._written += len(members)
+                self._start(_Group(members, self._write(members)), self._end_group)
 
     def _next_members(self) -> list[_Member]:
         """Take from the head of the line what fits into a group."""
         members: list[_Member] = []
         events = size = 0
-        while self._line:
+        # A fair share for each call: who took all would leave the other one next to nobody to write, for ever.
+        share = -(-(len(self._line) + self._written) // self._calls)
+        while self._line and len(members) < share:
             member = self._line[0]
             if members and (events + member.events > MAX_EVENTS or size + member.size > MAX_BYTES):
                 break
@@ -137,9 +140,13 @@ class GroupCommit:
                 else:
                     member.succeed(outcome)
 
-    def _end_call(self, group: _Group | None = None) -> None:
+    def _end_group(self, group: _Group) -> None:
+        self._end_call(len(group.members))
+
+    def _end_call(self, members: int) -> None:
         """Note that a call to the backend has ended; those in line go on."""
         self._under_way -= 1
+        self._written -= members
         self._go_on()
 
     # --- Apart ---------------------------------------------------------------------------------------------------

@@ -71,7 +71,8 @@ class EventStore(Operations):
             raise InvalidArgument("retry_timeout", retry_timeout, "give a number of seconds, at least 0")
         self._backend = backend
         gathers = Capability.GROUP_COMMIT in backend.capabilities
-        self._group_commit = GroupCommit(backend.append) if gathers else None
+        calls = 2 if Capability.CONCURRENT_APPENDS in backend.capabilities else 1
+        self._group_commit = GroupCommit(backend.append, calls) if gathers else None
         self._retry_timeout = retry_timeout
         self._is_open = False
         self._is_closed = False

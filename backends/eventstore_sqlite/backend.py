@@ -47,8 +47,10 @@ class SqliteBackend(SqliteSession):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """Transactions with the caller's own SQL; in a file, what survives the process and is shared with others."""
+        # There is one writer.
+        alone = frozenset(Capability) - {Capability.CONCURRENT_APPENDS}
         in_a_file = frozenset({Capability.DURABLE, Capability.SHARED})
-        return frozenset(Capability) - in_a_file if self._file.is_private else frozenset(Capability)
+        return alone - in_a_file if self._file.is_private else alone
 
     async def open(self) -> None:
         """Open the file, and create or upgrade the schema unless switched off."""

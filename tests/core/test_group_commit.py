@@ -20,7 +20,7 @@ from eventstore import (
     group_commit,
 )
 from eventstore.backend import Deferred, Outcome, Transaction
-from eventstore.group_commit import CALLS_UNDER_WAY, MAX_BYTES, MAX_EVENTS
+from eventstore.group_commit import MAX_BYTES, MAX_EVENTS
 from eventstore_memory import MemoryBackend
 
 pytestmark = pytest.mark.asyncio
@@ -31,7 +31,7 @@ Append = asyncio.Task[list[RecordedEvent]]
 class HeldMemory(MemoryBackend):
     """A store in memory whose appends begin when the test lets them."""
 
-    capabilities = MemoryBackend.capabilities | {Capability.GROUP_COMMIT}
+    capabilities = MemoryBackend.capabilities | {Capability.GROUP_COMMIT, Capability.CONCURRENT_APPENDS}
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +105,6 @@ def names(count: int, prefix: str = "s") -> list[str]:
 async def test_an_append_that_finds_the_backend_idle_goes_at_once(store: EventStore, backend: HeldMemory) -> None:
     await begin(store, "a-1", "b-1")
     assert backend.calls == [["a-1"], ["b-1"]]
-    assert CALLS_UNDER_WAY == 2
 
 
 async def test_those_that_come_meanwhile_go_together_in_their_order(store: EventStore, backend: HeldMemory) -> None:
@@ -113,15 +112,38 @@ async def test_those_that_come_meanwhile_go_together_in_their_order(store: Event
     assert len(backend.calls) == 2
     backend.let_go(1)
     await settle()
-    assert backend.calls[2:] == [["c-1", "d-1", "e-1"]]
+    assert backend.calls[2:] == [["c-1", "d-1"]]
     await finish(backend, *appends)
     assert [append.result()[0].stream_id for append in appends] == ["a-1", "b-1", "c-1", "d-1", "e-1"]
 
 
-async def test_a_group_has_a_bounded_number_of_events(store: EventStore, backend: HeldMemory) -> None:
-    appends = await begin(store, "a-1", "b-1", *names(MAX_EVENTS + 5))
+async def test_each_of_two_calls_has_its_share(store: EventStore, backend: HeldMemory) -> None:
+    appends = await begin(store, "a-1", "b-1", *names(18))
+    backend.let_go(1)
+    await settle()
+    backend.let_go(2)
+    await settle()
+    assert [len(call) for call in backend.calls[2:]] == [10, 8]
     await finish(backend, *appends)
-    assert backend.calls[2:] == [names(MAX_EVENTS), names(MAX_EVENTS + 5)[MAX_EVENTS:]]
+
+
+async def test_where_one_call_is_made_at_a_time_all_go_together() -> None:
+    backend = HeldMemory()
+    backend.capabilities = backend.capabilities - {Capability.CONCURRENT_APPENDS}
+    async with EventStore(backend) as store:
+        appends = await begin(store, "a-1", *names(20))
+        assert backend.calls == [["a-1"]]
+        backend.let_go(1)
+        await settle()
+        assert backend.calls[1:] == [names(20)]
+        await finish(backend, *appends)
+
+
+async def test_a_group_has_a_bounded_number_of_events(store: EventStore, backend: HeldMemory) -> None:
+    every = names(2 * MAX_EVENTS + 5)
+    appends = await begin(store, "a-1", "b-1", *every)
+    await finish(backend, *appends)
+    assert backend.calls[2:] == [every[:MAX_EVENTS], every[MAX_EVENTS : 2 * MAX_EVENTS], every[2 * MAX_EVENTS :]]
 
 
 async def test_a_group_has_a_bounded_size(store: EventStore, backend: HeldMemory) -> None:
@@ -142,12 +164,12 @@ async def test_a_transaction_that_is_larger_than_a_group_goes_by_itself(store: E
 
 
 async def test_nobody_overtakes_who_stands_in_line(store: EventStore, backend: HeldMemory) -> None:
-    first = await begin(store, "a-1", "b-1", *names(MAX_EVENTS + 1))
+    first = await begin(store, "a-1", "b-1", *names(3))
     backend.let_go(1)
     await settle()
     late = await begin(store, "late-1")
     await finish(backend, *first, *late)
-    assert backend.calls[-1] == [f"s-{MAX_EVENTS}", "late-1"]
+    assert backend.calls[-2:] == [["s-0", "s-1"], ["s-2", "late-1"]]
 
 
 # --- Failures --------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ class Gathering(EventStore):
     def __init__(self, backend: Backend, **options: Any) -> None:
         distant = DistantMemory()
         super().__init__(distant, **options)
-        self._group_commit = self.gathers(distant.append)
+        self._group_commit = self.gathers(distant.append, 2)
 
 
 class _SharedFate(GroupCommit):
@@ -138,8 +138,7 @@ class _Uncounted(GroupCommit):
         if not self._line and self._under_way < 2:
             self._under_way += 1
             outcome = await self._alone(transaction)
-            self._under_way -= 1
-            self._go_on()
+            self._end_call(0)
             return outcome
         return await super().append(transaction)
 
@@ -152,12 +151,10 @@ class CountsTheCancelledForEver(Gathering):
 
 
 class _FullGroups(GroupCommit):
-    def _next_members(self) -> list[_Member]:
-        members = super()._next_members()
-        # Whoever did not fit in.
-        while len(members) >= MAX_EVENTS and self._line:
-            self._line.pop().fail(StoreUnavailable("the group is full"))
-        return members
+    async def append(self, transaction: Transaction) -> Outcome | Deferred:
+        if len(self._line) >= MAX_EVENTS:
+            raise StoreUnavailable("the group is full")
+        return await super().append(transaction)
 
 
 @caught_by("GROUP-07")
