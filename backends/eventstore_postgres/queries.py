@@ -41,7 +41,7 @@ class Queries:
             "sequence": sql.Literal(self.qualified("events_global_position_seq")).as_string().replace("%", "%%"),
         }
         fragments["keys"] = _filled(named["keys"], fragments).strip()
-        for fragment in ("heads", "live_head", "event_columns", "event_of_key"):
+        for fragment in ("head", "heads", "event_columns", "event_of_key"):
             if fragment in named:
                 fragments[fragment] = _filled(named[fragment], fragments)
         self._statements = {name: _filled(text, fragments).encode() for name, text in named.items()}

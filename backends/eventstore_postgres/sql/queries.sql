@@ -3,34 +3,17 @@
 -- where that differs, partitioned_queries.sql says otherwise.
 {schema}.events
 
--- name: heads
--- The state of each stream: a fragment of other queries.
+-- name: head
+-- The state of the stream beside it: a fragment of other queries.
 -- The last event is found by the unique index, whatever the stream's length. A deleted stream's version is the one kept
 -- in its lifecycle row, for its guard stands one above.
 SELECT
-    stream.number,
-    stream.stream_id,
     CASE
         WHEN lifecycle.deleted THEN lifecycle.version
         ELSE GREATEST(last_event.version, lifecycle.version, 0)
     END AS version,
     COALESCE(lifecycle.deleted, false) AS deleted,
     GREATEST(last_event.created_at, lifecycle.created_at) AS created_at
-FROM unnest(%(stream_ids)s::text[]) WITH ORDINALITY AS stream (stream_id, number)
-LEFT JOIN LATERAL (
-    SELECT events.version, events.created_at
-    FROM {keys}
-    WHERE events.stream_id = stream.stream_id
-    ORDER BY events.version DESC
-    LIMIT 1
-) AS last_event ON true
-LEFT JOIN {schema}.stream_lifecycle AS lifecycle ON lifecycle.stream_id = stream.stream_id
-
--- name: live_head
--- The state of the stream beside it, none if that is deleted: a fragment of the two queries below.
-SELECT
-    GREATEST(last_event.version, lifecycle.version, 0) AS version,
-    GREATEST(statement_timestamp(), last_event.created_at, lifecycle.created_at) AS created_at
 FROM (VALUES (1)) AS always
 LEFT JOIN LATERAL (
     SELECT events.version, events.created_at
@@ -40,7 +23,12 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS last_event ON true
 LEFT JOIN {schema}.stream_lifecycle AS lifecycle ON lifecycle.stream_id = stream.stream_id
-WHERE lifecycle.deleted IS NOT TRUE
+
+-- name: heads
+-- The state of each stream in a list: a fragment, too.
+SELECT stream.number, stream.stream_id, head.version, head.deleted, head.created_at
+FROM unnest(%(stream_ids)s::text[]) WITH ORDINALITY AS stream (stream_id, number)
+CROSS JOIN LATERAL ({head}) AS head
 
 -- name: append_event
 -- One event in one round trip: the commonest append, with nothing in its statement that it does not need. The unique
@@ -55,10 +43,10 @@ SELECT
     %(event_type)s,
     %(data)s::jsonb,
     %(metadata)s::jsonb,
-    head.created_at
+    GREATEST(statement_timestamp(), head.created_at)
 FROM (VALUES (%(stream_id)s)) AS stream (stream_id)
-CROSS JOIN LATERAL ({live_head}) AS head
-WHERE head.version BETWEEN %(lowest)s AND %(highest)s
+CROSS JOIN LATERAL ({head}) AS head
+WHERE NOT head.deleted AND head.version BETWEEN %(lowest)s AND %(highest)s
 RETURNING
     stream_id,
     version,
@@ -80,8 +68,8 @@ WITH heads AS (
     ) AS patience
     JOIN unnest(%(stream_ids)s::text[], %(lowest)s::bigint[], %(highest)s::bigint[], %(offsets)s::bigint[])
         WITH ORDINALITY AS stream (stream_id, lowest, highest, before, number) ON patience.is_set IS NOT NULL
-    CROSS JOIN LATERAL ({live_head}) AS head
-    WHERE head.version BETWEEN stream.lowest AND stream.highest
+    CROSS JOIN LATERAL ({head}) AS head
+    WHERE NOT head.deleted AND head.version BETWEEN stream.lowest AND stream.highest
 ), inserted AS (
     INSERT INTO {schema}.events (event_id, stream_id, stream_type, version, event_type, data, metadata, created_at)
     SELECT
@@ -92,7 +80,7 @@ WITH heads AS (
         event.event_type,
         event.data::jsonb,
         event.metadata::jsonb,
-        heads.created_at
+        GREATEST(statement_timestamp(), heads.created_at)
     FROM unnest(
         %(numbers)s::bigint[],
         %(event_ids)s::uuid[],
