@@ -21,12 +21,14 @@ from eventstore_conformance.lifecycle import Delete, Truncate
 from eventstore_conformance.ordering import Ordering
 from eventstore_conformance.reading import ReadAll, ReadStream
 from eventstore_conformance.sql_transactions import SqlTransactions
+from eventstore_conformance.verify import Verify
 from tests.conformance.test_postgres import PostgresHooks
 
-# A transaction may fill 128 partitions; these append 10,000 events in one.
+# A transaction may fill 128 partitions; these append thousands of events in one.
 LARGER_PARTITIONS: Final[Mapping[str, int]] = {
     "test_a_batch_of_any_size_is_contiguous_and_in_order": 1_000,
     "test_a_large_batch_sent_again_is_recognised": 1_000,
+    "test_more_than_a_page_of_everything_is_read": 1_000,
 }
 
 
@@ -43,6 +45,7 @@ class TestPartitionedPostgres(  # type: ignore[misc]
     SqlTransactions,
     Truncate,
     Delete,
+    Verify,
 ):
     @pytest_asyncio.fixture
     async def store_url(self, postgres_url: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:

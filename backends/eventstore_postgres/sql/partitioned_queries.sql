@@ -61,3 +61,16 @@ WITH doomed AS MATERIALIZED (
     RETURNING global_position
 )
 SELECT count(*), COALESCE(max(global_position), 0) FROM removed
+
+-- name: list_places
+-- What the keys say, so that `verify` holds them against the log. The guard of a deleted stream has a key, too.
+SELECT keys.stream_id, keys.version, keys.global_position, timestamptz_send(keys.created_at)
+FROM {schema}.event_keys AS keys
+WHERE (keys.stream_id, keys.version) > (%(after)s, %(after_version)s)
+    AND NOT EXISTS (
+        SELECT
+        FROM {schema}.stream_lifecycle AS lifecycle
+        WHERE lifecycle.stream_id = keys.stream_id AND lifecycle.deleted AND lifecycle.version < keys.version
+    )
+ORDER BY keys.stream_id, keys.version
+LIMIT %(limit)s

@@ -15,6 +15,7 @@ from eventstore import (
     EventStore,
     InvalidUrl,
     NewEvent,
+    ProblemKind,
     RecordedEvent,
     SchemaError,
     StreamDeleted,
@@ -59,6 +60,24 @@ async def test_every_event_has_its_key_and_every_key_its_event(
         assert await rows(connection, f"SELECT {columns} FROM {one} EXCEPT SELECT {columns} FROM {other}") == []
     # 5 * 7 events, 3 truncated, 7 erased, 1 appended; and the guards of two deleted streams.
     assert await rows(connection, "SELECT count(*) FROM events") == [(5 * 7 - 3 - 7 + 1 + 2,)]
+
+
+@pytest.mark.parametrize(
+    ("lost", "kind"),
+    [("event_keys", ProblemKind.NOT_IN_STREAM), ("events", ProblemKind.NOT_IN_LOG)],
+    ids=["a key", "an event"],
+)
+async def test_verify_finds_a_key_without_its_event_and_an_event_without_its_key(
+    store: EventStore, connection: psycopg.AsyncConnection, lost: str, kind: ProblemKind
+) -> None:
+    await store.append("order-1", [event() for _ in range(7)], expected_version=NO_STREAM)
+    await store.append("order-2", [event()], expected_version=NO_STREAM)
+    await store.delete_stream("order-2", expected_version=ANY)
+    assert (await store.verify()).is_sound
+    await connection.execute("SET session_replication_role = replica")
+    await connection.execute(f"DELETE FROM {lost} WHERE stream_id = 'order-1' AND version = 3".encode())
+    verification = await store.verify()
+    assert [(it.kind, it.stream_id, it.version) for it in verification.problems] == [(kind, "order-1", 3)]
 
 
 async def test_an_append_that_waited_for_a_stream_made_and_erased_at_once_finds_it_deleted(
