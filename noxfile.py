@@ -15,7 +15,8 @@ nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["lint", "types", "build", "conformance", "tests"]
 
 SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
-TWO_AT_A_TIME = ("--numprocesses=2", "--dist=worksteal", "--quiet")
+# For two processors: many tests wait, for a server, a process, or what does not come.
+AT_A_TIME = ("--numprocesses=3", "--dist=worksteal", "--quiet")
 SUITES = [f"tests/conformance/test_{engine}.py" for engine in ("memory", "sqlite")]
 SERVERS = """
 from tests.postgres_server import default_binaries, find_servers
@@ -59,14 +60,21 @@ PYTHONS = found_pythons()
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """All tests on the oldest Python, with coverage; the core and the suite on the others, the newest with Postgres."""
+    """All tests on the oldest Python; the core and the suite on the others, the newest with Postgres."""
     sync(session, "test")
     if session.python == PYTHONS[0]:
-        data = {"COVERAGE_FILE": str(Path(session.virtualenv.location, "coverage").resolve())}
-        session.run("pytest", "--cov", *TWO_AT_A_TIME, *session.posargs, env=data)
+        session.run("pytest", *AT_A_TIME, *session.posargs)
     else:
         postgres = ["tests/conformance/test_postgres.py"] if session.python == PYTHONS[-1] else []
-        session.run("pytest", "tests/core", *SUITES, *postgres, *TWO_AT_A_TIME, *session.posargs)
+        session.run("pytest", "tests/core", *SUITES, *postgres, *AT_A_TIME, *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """All tests once more, and which lines and branches they do not reach."""
+    sync(session, "test")
+    data = {"COVERAGE_FILE": str(Path(session.virtualenv.location, "coverage").resolve())}
+    session.run("pytest", "--cov", *AT_A_TIME, *session.posargs, env=data)
 
 
 @nox.session
@@ -79,7 +87,7 @@ def conformance(session: nox.Session) -> None:
         version, _, folder = server.partition("=")
         session.log(f"Postgres {version}")
         session.run(
-            "pytest", "tests/conformance/test_postgres.py", "tests/postgres", *TWO_AT_A_TIME,
+            "pytest", "tests/conformance/test_postgres.py", "tests/postgres", *AT_A_TIME,
             env={"EVENTSTORE_TEST_POSTGRES_BIN": folder},
         )  # fmt: skip
 
