@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
 from copy import copy
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from eventstore.backend import Deferred, Outcome, Transaction
@@ -23,6 +24,12 @@ MAX_EVENTS: Final = 128
 
 MAX_BYTES: Final = 1024 * 1024
 """How many bytes of JSON text a group has at most, unless one transaction alone has more."""
+
+_PATIENCE: Final = 0.1
+"""Seconds for which others wait in line behind a transaction that is written by itself.
+
+It may wait for somebody else's transaction, for as long as that takes; a backend defers only those that are in company.
+"""
 
 _PATIENCE_AT_CLOSE: Final = 5.0
 
@@ -42,6 +49,8 @@ class GroupCommit:
         # The streams of transactions that are written apart: whoever waits for them would hold up a group.
         self._apart: Counter[str] = Counter()
         self._groups: set[_Group] = set()
+        self._by_themselves: set[_ByItself] = set()
+        self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     async def append(self, transaction: Transaction) -> Outcome | Deferred:
@@ -56,14 +65,14 @@ class GroupCommit:
         if self._goes_apart(transaction):
             return await self._alone(transaction)
         if not self._line and self._under_way < self._calls:
-            self._under_way += 1
-            self._written += 1
+            by_itself = self._begin_by_itself(transaction)
             try:
                 return await self._alone(transaction)
             finally:
-                self._end_call(1)
+                self._end_by_itself(by_itself)
         member = _Member(transaction)
         self._line.append(member)
+        self._look_after_line()
         try:
             return await member.outcome
         except asyncio.CancelledError:
@@ -74,6 +83,8 @@ class GroupCommit:
     async def close(self) -> None:
         """Refuse those in line with `StoreNotOpen`, and wait for what is being written; completes when cancelled."""
         self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         while self._line:
             self._line.popleft().fail(StoreNotOpen("the store", closed=True))
         await uninterrupted(self._ended())
@@ -94,10 +105,14 @@ class GroupCommit:
     def _go_on(self) -> None:
         while self._line and self._under_way < self._calls:
             members = self._next_members()
-            if members:
+            if len(members) == 1:
+                by_itself = self._begin_by_itself(members[0].transaction)
+                self._start(_Group(members, self._write(members)), partial(self._end_group_of_one, by_itself))
+            elif members:
                 self._under_way += 1
                 self._written += len(members)
                 self._start(_Group(members, self._write(members)), self._end_group)
+        self._look_after_line()
 
     def _next_members(self) -> list[_Member]:
         """Take from the head of the line what fits into a group."""
@@ -143,10 +158,45 @@ class GroupCommit:
     def _end_group(self, group: _Group) -> None:
         self._end_call(len(group.members))
 
+    def _end_group_of_one(self, by_itself: _ByItself, group: _Group) -> None:
+        self._end_by_itself(by_itself)
+
     def _end_call(self, members: int) -> None:
         """Note that a call to the backend has ended; those in line go on."""
         self._under_way -= 1
         self._written -= members
+        self._go_on()
+
+    # --- By itself -----------------------------------------------------------------------------------------------
+
+    def _begin_by_itself(self, transaction: Transaction) -> _ByItself:
+        self._under_way += 1
+        self._written += 1
+        by_itself = _ByItself(transaction)
+        self._by_themselves.add(by_itself)
+        return by_itself
+
+    def _end_by_itself(self, by_itself: _ByItself) -> None:
+        self._by_themselves.remove(by_itself)
+        if by_itself.is_apart:
+            self._apart -= Counter(by_itself.stream_ids())
+        else:
+            self._end_call(1)
+
+    def _look_after_line(self) -> None:
+        if self._line and self._timer is None and self._by_themselves and not self._is_closed:
+            self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._pass_who_is_late)
+
+    def _pass_who_is_late(self) -> None:
+        """Let those in line go past transactions that take too long; these go on apart from them."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for by_itself in self._by_themselves:
+            if not by_itself.is_apart and now - by_itself.since >= _PATIENCE:
+                by_itself.is_apart = True
+                self._apart.update(by_itself.stream_ids())
+                self._under_way -= 1
+                self._written -= 1
         self._go_on()
 
     # --- Apart ---------------------------------------------------------------------------------------------------
@@ -178,6 +228,20 @@ class GroupCommit:
             at_end(group)
 
         group.task.add_done_callback(end)
+
+
+class _ByItself:
+    """A transaction that is written by a call of its own; `is_apart` once others need not wait for the call."""
+
+    __slots__ = ("is_apart", "since", "transaction")
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+        self.since = asyncio.get_running_loop().time()
+        self.is_apart = False
+
+    def stream_ids(self) -> set[str]:
+        return {append.stream_id for append in self.transaction}
 
 
 class _Member:

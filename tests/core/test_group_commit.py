@@ -236,6 +236,23 @@ async def test_who_is_in_line_behind_a_deferred_transaction_goes_apart(store: Ev
     await finish(backend, *appends)
 
 
+async def test_nobody_waits_for_ever_behind_what_takes_its_time_alone(
+    store: EventStore, backend: HeldMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "_PATIENCE", 0)
+    slow = await begin(store, "slow-1", "slow-2", "free-1")
+    async with asyncio.timeout(20):
+        while len(backend.calls) < 3:  # noqa: ASYNC110 - a timer of the loop
+            await asyncio.sleep(0)
+    backend.let_go(3)
+    await settle()
+    assert [append.done() for append in slow] == [False, False, True]
+    # Who comes after them in their streams waits with them, in nobody's way.
+    later = await begin(store, "slow-1", "free-2")
+    assert backend.calls[3:] == [["slow-1"], ["free-2"]]
+    await finish(backend, *slow, *later)
+
+
 # --- Cancelling ------------------------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,22 @@ async def test_a_stream_that_a_transaction_holds_holds_up_no_other(postgres_url:
         assert await store.stream_version("held-1") == 1
 
 
+async def test_whoever_waits_alone_for_a_transaction_holds_up_nobody(postgres_url: str) -> None:
+    async with open_store(postgres_url) as store, open_store(postgres_url) as other:
+        async with other.transaction() as tx:
+            for n in range(2):
+                await tx.append(f"held-{n}", [an_event()], expected_version=NO_STREAM)
+            waiting = [
+                asyncio.create_task(store.append(f"held-{n}", [an_event()], expected_version=ANY)) for n in range(2)
+            ]
+            await asyncio.sleep(0)
+            async with asyncio.timeout(20):
+                for n in range(3):
+                    await store.append(f"free-{n}", [an_event()], expected_version=NO_STREAM)
+            assert not any(append.done() for append in waiting)
+        assert [(await append)[0].version for append in waiting] == [2, 2]
+
+
 async def test_racing_groups_of_two_stores_on_the_same_streams_all_get_through(postgres_url: str) -> None:
     async with open_store(postgres_url) as store, open_store(postgres_url) as other:
 
