@@ -27,8 +27,9 @@ async def fetch_in_index_order(
     """Return the rows of a statement that has an index with them in order.
 
     Of a table that was not analysed yet, the planner expects so few rows that it would rather collect and sort all that
-    match, for every page again.
+    match, for every page again. And of a plan made for any type it expects that every other event matches, so that it
+    would rather walk through all: each type gets a plan of its own.
     """
     async with connection.transaction():
-        await connection.execute("SET LOCAL enable_sort = off")
+        await connection.execute("SET LOCAL enable_sort = off; SET LOCAL plan_cache_mode = force_custom_plan")
         return await fetch(connection, query, parameters)

@@ -13,6 +13,11 @@ _CONDITIONS: Final[dict[str, bytes]] = {
     "created_from": b"AND created_at >= %(created_from)s\n",
     "created_to": b"AND created_at <= %(created_to)s\n",
 }
+# One type is looked up in an index that has its events in order; of several, before Postgres 17, no index does.
+_OF_ONE: Final[dict[str, bytes]] = {
+    "stream_types": b"AND stream_type = %(stream_types)s\n",
+    "event_types": b"AND event_type = %(event_types)s\n",
+}
 
 
 def filter_conditions(filter: Filter | None) -> tuple[bytes, dict[str, object]]:
@@ -21,7 +26,10 @@ def filter_conditions(filter: Filter | None) -> tuple[bytes, dict[str, object]]:
     parameters: dict[str, object] = {}
     for field, condition in _CONDITIONS.items():
         value = getattr(filter, field, None)
-        if value is not None:
+        if isinstance(value, tuple) and len(value) == 1:
+            conditions += _OF_ONE[field]
+            (parameters[field],) = value
+        elif value is not None:
             conditions += condition
             parameters[field] = list(value) if isinstance(value, tuple) else value
     return conditions, parameters
