@@ -27,7 +27,7 @@ class Pace:
     growth: tuple[int, ...]
 
 
-FULL = Pace(seconds=0.6, rounds=5, events=200_000, growth=(10_000, 100_000, 1_000_000))
+FULL = Pace(seconds=0.6, rounds=5, events=200_000, growth=(10_000, 300_000))
 QUICK = Pace(seconds=0.2, rounds=3, events=20_000, growth=(10_000, 50_000))
 
 
