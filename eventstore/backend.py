@@ -59,8 +59,9 @@ class Capability(Enum):
     GROUP_COMMIT = "group commit"
     """`Backend.append` of many transactions costs little more than of one: concurrent appends are gathered for it."""
 
-    CONCURRENT_APPENDS = "concurrent appends"
-    """Two calls of `Backend.append` are faster than one after the other: while one commits, the next group is sent."""
+    CONCURRENT_CALLS = "concurrent calls"
+    """Two calls at a time are faster than one after the other, as with a server: while one group commits, the next is
+    sent; while a page is used, the next is read."""
 
     SQL_TRANSACTIONS = "SQL transactions"
     """The caller's own SQL joins in: a transaction has a `connection`, and `Backend.bind()` joins the caller's."""

@@ -71,7 +71,8 @@ class EventStore(Operations):
             raise InvalidArgument("retry_timeout", retry_timeout, "give a number of seconds, at least 0")
         self._backend = backend
         gathers = Capability.GROUP_COMMIT in backend.capabilities
-        calls = 2 if Capability.CONCURRENT_APPENDS in backend.capabilities else 1
+        self._reads_ahead = Capability.CONCURRENT_CALLS in backend.capabilities
+        calls = 2 if Capability.CONCURRENT_CALLS in backend.capabilities else 1
         self._group_commit = GroupCommit(backend.append, calls) if gathers else None
         self._retry_timeout = retry_timeout
         self._is_open = False
@@ -157,9 +158,9 @@ class EventStore(Operations):
     ) -> AsyncIterator[RecordedEvent]:
         """Read the log by global position, between `after` and `before`, both exclusive; backward from its head.
 
-        Reads a page at a time, the next one while the second or a later one is used, and ends at the head of the log.
-        Any position seen is a safe bookmark: an event that commits later never appears at or below it. Raises
-        `InvalidArgument` at once.
+        Reads a page at a time (from a server, the next one while the second or a later one is used) and ends at the
+        head of the log. Any position seen is a safe bookmark: an event that commits later never appears at or below it.
+        Raises `InvalidArgument` at once.
         """
         check_integer("after", after, 0)
         check_optional_integer("before", before, 0)
@@ -186,7 +187,7 @@ class EventStore(Operations):
                 remaining = None if remaining is None else remaining - len(page.events)
                 is_last = page.at_end or passed or remaining == 0
                 # Not while the first is used: most who want no more than a few events leave there.
-                if not is_last and not is_first:
+                if self._reads_ahead and not is_last and not is_first:
                     ahead.begin(self._log_page(start, self._page(remaining), direction, filter))
                 for event in page.events:
                     if event.global_position <= after or (before is not None and event.global_position >= before):

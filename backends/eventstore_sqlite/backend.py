@@ -48,7 +48,7 @@ class SqliteBackend(SqliteSession):
     def capabilities(self) -> frozenset[Capability]:
         """Transactions with the caller's own SQL; in a file, what survives the process and is shared with others."""
         # There is one writer.
-        alone = frozenset(Capability) - {Capability.CONCURRENT_APPENDS}
+        alone = frozenset(Capability) - {Capability.CONCURRENT_CALLS}
         in_a_file = frozenset({Capability.DURABLE, Capability.SHARED})
         return alone - in_a_file if self._file.is_private else alone
 

@@ -31,7 +31,7 @@ Append = asyncio.Task[list[RecordedEvent]]
 class HeldMemory(MemoryBackend):
     """A store in memory whose appends begin when the test lets them."""
 
-    capabilities = MemoryBackend.capabilities | {Capability.GROUP_COMMIT, Capability.CONCURRENT_APPENDS}
+    capabilities = MemoryBackend.capabilities | {Capability.GROUP_COMMIT, Capability.CONCURRENT_CALLS}
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ async def test_each_of_two_calls_has_its_share(store: EventStore, backend: HeldM
 
 async def test_where_one_call_is_made_at_a_time_all_go_together() -> None:
     backend = HeldMemory()
-    backend.capabilities = backend.capabilities - {Capability.CONCURRENT_APPENDS}
+    backend.capabilities = backend.capabilities - {Capability.CONCURRENT_CALLS}
     async with EventStore(backend) as store:
         appends = await begin(store, "a-1", *names(20))
         assert backend.calls == [["a-1"]]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from eventstore import ANY, EventStore, Filter, NewEvent, StoreUnavailable
+from eventstore import ANY, Capability, EventStore, Filter, NewEvent, StoreUnavailable
 from eventstore.backend import Direction, LogPage
 from eventstore.operations import Limits
 from eventstore_memory import MemoryBackend
@@ -18,6 +18,8 @@ pytestmark = pytest.mark.asyncio
 
 class CountingMemory(MemoryBackend):
     """A store in memory that notes where pages began, and fails or waits at one of them."""
+
+    capabilities = MemoryBackend.capabilities | {Capability.CONCURRENT_CALLS}
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,6 +72,14 @@ async def test_while_a_later_page_is_used_the_next_is_read_and_no_more(
     backend.starts.clear()
     await read(store, 20)
     assert backend.starts == [0, 10, 20]
+
+
+async def test_where_calls_do_not_run_at_a_time_nothing_is_read_ahead(backend: CountingMemory) -> None:
+    backend.capabilities = MemoryBackend.capabilities
+    async with EventStore(backend, limits=Limits(page_size=10)) as store:
+        await store.append("s-1", [NewEvent("E", {}) for _ in range(55)], expected_version=ANY)
+        await read(store, 11)
+    assert backend.starts == [0, 10]
 
 
 async def test_nothing_is_read_beyond_a_limit_or_the_end(store: EventStore, backend: CountingMemory) -> None:

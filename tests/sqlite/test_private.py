@@ -34,7 +34,7 @@ async def test_every_private_store_is_another(temporary: Path) -> None:
 
 async def test_it_claims_neither_to_last_nor_to_be_shared() -> None:
     in_a_file = open_store("sqlite:///app.db").capabilities
-    assert in_a_file == set(Capability) - {Capability.CONCURRENT_APPENDS}
+    assert in_a_file == set(Capability) - {Capability.CONCURRENT_CALLS}
     assert open_store("sqlite://").capabilities == in_a_file - {Capability.DURABLE, Capability.SHARED}
 
 

@@ -59,7 +59,7 @@ class SharedMemory(MemoryBackend):
 class DistantMemory(MemoryBackend):
     """A sound store that is some turns of the event loop away, so that groups form; each call is one commit."""
 
-    capabilities = MemoryBackend.capabilities | {Capability.GROUP_COMMIT, Capability.CONCURRENT_APPENDS}
+    capabilities = MemoryBackend.capabilities | {Capability.GROUP_COMMIT, Capability.CONCURRENT_CALLS}
 
     async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
         for _ in range(3):
