@@ -28,7 +28,7 @@ class Pace:
 
 
 FULL = Pace(seconds=0.6, rounds=5, events=200_000, growth=(10_000, 300_000))
-QUICK = Pace(seconds=0.2, rounds=3, events=20_000, growth=(10_000, 50_000))
+QUICK = Pace(seconds=0.1, rounds=2, events=10_000, growth=(10_000, 30_000))
 
 
 @dataclass(frozen=True, slots=True)

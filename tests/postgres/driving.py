@@ -43,7 +43,8 @@ async def until_blocked(connection: psycopg.AsyncConnection) -> None:
     async with asyncio.timeout(10):
         while True:
             cursor = await connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+                # Not pg_stat_activity: within a transaction that goes on showing who was there when it was first asked.
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
             )
             if (await cursor.fetchall())[0][0]:
                 return
