@@ -27,7 +27,7 @@ class Pace:
     growth: tuple[int, ...]
 
 
-FULL = Pace(seconds=0.6, rounds=5, events=200_000, growth=(10_000, 300_000))
+FULL = Pace(seconds=0.5, rounds=5, events=200_000, growth=(10_000, 300_000))
 QUICK = Pace(seconds=0.1, rounds=2, events=10_000, growth=(10_000, 30_000))
 
 
