@@ -66,6 +66,9 @@ class Capability(Enum):
     SQL_TRANSACTIONS = "SQL transactions"
     """The caller's own SQL joins in: a transaction has a `connection`, and `Backend.bind()` joins the caller's."""
 
+    RESTORE = "restore"
+    """`Backend.restore` and `Backend.restore_stream`: what another store recorded keeps its versions and times."""
+
 
 class Direction(Enum):
     """Which way a page is read."""
@@ -93,6 +96,16 @@ class StreamAppend(msgspec.Struct, frozen=True, gc=False):
     stream_type: str
     expected_version: ExpectedVersion
     events: tuple[EncodedEvent, ...]
+
+
+class RestoredEvent(msgspec.Struct, frozen=True, gc=False):
+    """A checked event that another store recorded, with the version and the time (in UTC) that it has there."""
+
+    stream_id: str
+    stream_type: str
+    version: int
+    event: EncodedEvent
+    created_at: datetime
 
 
 Transaction: TypeAlias = Sequence[StreamAppend]
@@ -413,6 +426,27 @@ class Backend(Session, Protocol):
 
     async def list_checkpoints(self, after: str | None, limit: int) -> list[Checkpoint]:
         """Return up to `limit` checkpoints, in whatever order, always the same, from the first after `after` on."""
+        ...
+
+    async def restore(self, events: Sequence[RestoredEvent]) -> tuple[int, ...] | Conflict:
+        """Store events as another store recorded them, all or none; return their positions, which grow as listed.
+
+        The streams of the events may alternate. They are stored when of each stream the first version is the next one,
+        the first time not before that of its last event, it is not deleted, and none of the event ids is in the store;
+        otherwise the outcome is a `Conflict`, its streams in the order of their first events. Within the list the core
+        has seen to it that versions have no gap, times do not go back in a stream, and no id occurs twice.
+
+        Times stay as they are, to the microsecond; an append that follows gets none before them. All else is as with
+        `append`: durable when it returns, raised errors leave all or nothing, and those who wait are woken. Needs
+        `RESTORE`.
+        """
+        ...
+
+    async def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
+        """Let a stream be at `version`, at least 1, with no event left, as if all were truncated; return None.
+
+        Where it has an event, a version or a tombstone, nothing changes and its state is returned. Needs `RESTORE`.
+        """
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[SessionInTransaction]:

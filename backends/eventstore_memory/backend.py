@@ -10,12 +10,14 @@ from typing import Any, Never
 from eventstore.backend import (
     Capability,
     Checkpoint,
+    Conflict,
     Direction,
     EncodedSnapshot,
     Entry,
     LogPage,
     Outcome,
     Place,
+    RestoredEvent,
     Snapshot,
     StreamInfo,
     StreamState,
@@ -131,7 +133,7 @@ class MemoryBackend(MemorySession):
     """A store in the memory of one event loop; its events are gone when it is closed."""
 
     name = "memory"
-    capabilities = frozenset({Capability.TRANSACTIONS, Capability.CONSUMERS})
+    capabilities = frozenset({Capability.TRANSACTIONS, Capability.CONSUMERS, Capability.RESTORE})
 
     def __init__(self, clock: Clock = utc_now) -> None:
         """`clock` returns the time in UTC that events and snapshots get; pass one of your own for tests that repeat."""
@@ -188,6 +190,18 @@ class MemoryBackend(MemorySession):
         checkpoints = self._state.checkpoints
         names = sorted(name for name in checkpoints if after is None or name > after)
         return [Checkpoint(name, checkpoints[name]) for name in names[:limit]]
+
+    async def restore(self, events: Sequence[RestoredEvent]) -> tuple[int, ...] | Conflict:
+        """Store events as another store recorded them, or say why not, and wake those who wait."""
+        async with self._writing:
+            outcome = self._state.restore(events)
+        self._watch.nudge()
+        return outcome
+
+    async def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
+        """Let a stream be at a version with no event left."""
+        async with self._writing:
+            return self._state.restore_stream(stream_id, version)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[MemoryTransaction]:

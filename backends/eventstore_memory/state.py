@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -24,6 +24,7 @@ from eventstore.backend import (
     LogPage,
     Outcome,
     Place,
+    RestoredEvent,
     Snapshot,
     StreamAppend,
     StreamInfo,
@@ -151,19 +152,56 @@ class State:
 
     def _place(self, append: StreamAppend) -> AppendedStream:
         stream = self._stream_to_write(append.stream_id)
-        created_at = stream.last_created_at = max(self._clock(), stream.last_created_at)
+        created_at = max(self._clock(), stream.last_created_at)
         first_version = stream.version + 1
-        stored = [
-            _StoredEvent(append.stream_id, append.stream_type, version, next(self._positions), event, created_at)
+        positions = tuple(
+            self._store(stream, append.stream_type, version, event, created_at)
             for version, event in enumerate(append.events, first_version)
-        ]
-        stream.version = stored[-1].version
-        stream.events += stored
-        self._log += stored
-        for event in stored:
-            self._by_id[event.event.event_id] = event
-        self.head = stored[-1].position
-        return AppendedStream(first_version, tuple(map(_position, stored)), created_at)
+        )
+        return AppendedStream(first_version, positions, created_at)
+
+    def _store(self, stream: _Stream, stream_type: str, version: int, event: EncodedEvent, created_at: datetime) -> int:
+        stored = _StoredEvent(stream.stream_id, stream_type, version, next(self._positions), event, created_at)
+        stream.version, stream.last_created_at = version, created_at
+        stream.events.append(stored)
+        self._log.append(stored)
+        self._by_id[event.event_id] = stored
+        self.head = stored.position
+        return stored.position
+
+    # --- Restoring -----------------------------------------------------------------------------------------------
+
+    def restore(self, events: Sequence[RestoredEvent]) -> tuple[int, ...] | Conflict:
+        """Store events as another store recorded them, or say why not."""
+        firsts: dict[str, RestoredEvent] = {}
+        for event in events:
+            firsts.setdefault(event.stream_id, event)
+        states = tuple(map(self._state_of, firsts))
+        ids = [event.event.event_id for event in events]
+        stored = tuple(self._by_id[event_id].decoded() for event_id in ids if event_id in self._by_id)
+        if stored or not all(map(self._follows, firsts.values())):
+            return Conflict(states, stored)
+        return tuple(
+            self._store(
+                self._stream_to_write(event.stream_id), event.stream_type, event.version, event.event, event.created_at
+            )
+            for event in events
+        )
+
+    def _follows(self, event: RestoredEvent) -> bool:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return event.version == 1
+        return not stream.deleted and event.version == stream.version + 1 and event.created_at >= stream.last_created_at
+
+    def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
+        """Let a stream be at a version with no event left."""
+        if stream_id in self._streams:
+            return self._state_of(stream_id)
+        self._stream_to_write(stream_id).version = version
+        return None
+
+    # --- States --------------------------------------------------------------------------------------------------
 
     def _state_of(self, stream_id: str) -> StreamState:
         stream = self._streams.get(stream_id)
