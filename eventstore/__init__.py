@@ -9,8 +9,10 @@ from eventstore.errors import (
     DuplicateEventId,
     EventStoreError,
     HandlerFailed,
+    ImportConflict,
     InvalidArgument,
     InvalidEvent,
+    InvalidExport,
     InvalidUrl,
     MissingExtra,
     OpenedElsewhere,
@@ -32,11 +34,13 @@ from eventstore.errors import (
 )
 from eventstore.events import JsonObject, NewEvent, RecordedEvent, caused_by, event_ids_from
 from eventstore.filters import Filter
+from eventstore.moving.summary import Imported
 from eventstore.policies import OnError, Retry
+from eventstore.progress import Progress
 from eventstore.registry import open_store
 from eventstore.store import EventStore, StoreTransaction
 from eventstore.subscriptions import END, CaughtUp, FellBehind, Subscription
-from eventstore.verifying.records import Problem, ProblemKind, Progress, Verification
+from eventstore.verifying.records import Problem, ProblemKind, Verification
 from eventstore.versions import ANY, NO_STREAM, STREAM_EXISTS, ExpectedVersion
 from eventstore.writes import StreamWrite
 
@@ -59,8 +63,11 @@ __all__ = [
     "FellBehind",
     "Filter",
     "HandlerFailed",
+    "ImportConflict",
+    "Imported",
     "InvalidArgument",
     "InvalidEvent",
+    "InvalidExport",
     "InvalidUrl",
     "JsonObject",
     "MissingExtra",

@@ -44,6 +44,18 @@ class InvalidEvent(EventStoreError, ValueError):
         super().__init__(f"invalid event at {_shorten_middle(path)}: {reason}")
 
 
+class InvalidExport(EventStoreError, ValueError):
+    """A file is not what `EventStore.export` makes of a store, or was cut short or changed.
+
+    `line` counts from 1. The file is checked before anything is written.
+    """
+
+    def __init__(self, line: int, reason: str) -> None:
+        self.line = line
+        self.reason = reason
+        super().__init__(f"line {line} of the export is wrong: {reason}")
+
+
 class InvalidUrl(EventStoreError, ValueError):
     """A store URL, or an option in it, is not understood. The message never shows credentials."""
 
@@ -127,6 +139,20 @@ class StreamDeleted(EventStoreError):
     def __init__(self, stream_id: str) -> None:
         self.stream_id = stream_id
         super().__init__(f"stream {stream_id!r} was deleted; its id cannot be used again, choose another")
+
+
+class ImportConflict(EventStoreError):
+    """What a store has stands against what is to be imported into it.
+
+    `line` is that of the export where the import stopped; what stands before it is in the store, and stays. `stream_id`
+    is None where it is not a matter of one stream.
+    """
+
+    def __init__(self, line: int, reason: str, *, stream_id: str | None = None) -> None:
+        self.line = line
+        self.reason = reason
+        self.stream_id = stream_id
+        super().__init__(f"the import stopped at line {line} of the export: {reason}")
 
 
 class CheckpointConflict(EventStoreError):

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from eventstore.errors import EventStoreError, StoreUnavailable
 
 _log: Final = logging.getLogger("eventstore")
 
 T = TypeVar("T")
+
+
+class Call(Protocol):
+    """Runs a primitive that may run again, with the patience of a store."""
+
+    def __call__(self, primitive: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any) -> Awaitable[T]:
+        """Return what it returns."""
+        ...
 
 
 async def call_again(

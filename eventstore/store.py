@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, ParamSpec, Self, TypeVar
 
 from eventstore.arguments import check_integer, check_name, check_optional_integer
 from eventstore.backend import (
@@ -38,10 +38,14 @@ from eventstore.handlers import Handler, Handling
 from eventstore.operations import Limits, Operations
 from eventstore.ownership import Owner
 from eventstore.policies import ConsumerOptions, OnError, Retry
+from eventstore.progress import ProgressCallback
 from eventstore.reading_ahead import ReadingAhead
 from eventstore.retries import call_again
 from eventstore.subscriptions import END, LONGEST_WAIT, LogEnd, Page, Source, Subscription
-from eventstore.verifying.records import DEFAULT_MOST_PROBLEMS, ProgressCallback, Verification
+from eventstore.verifying.records import DEFAULT_MOST_PROBLEMS, Verification
+
+if TYPE_CHECKING:
+    from eventstore.moving.summary import Imported
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -225,6 +229,51 @@ class EventStore(Operations):
         from eventstore.verifying.verifier import Verifier
 
         return await Verifier(self._backend, self._repeatable, most_problems, progress).run()
+
+    # --- Moving --------------------------------------------------------------------------------------------------
+
+    def export(self, *, progress: ProgressCallback | None = None) -> AsyncIterator[bytes]:
+        """Yield all that the store has, up to its present head, as lines for a file that `import_from` takes.
+
+            with open("shop.jsonl", "wb") as file:
+                async for line in store.export():
+                    file.write(line)
+
+        Each line is a JSON object; `docs/moving.md` describes them. It only reads, beside others who may write. A file
+        without the last line, which tells how many there are, is incomplete, and is refused by `import_from`. Iterating
+        raises `StorageError` where the store is damaged, and `StoreUnavailable` if the database stays out of reach.
+        """
+        self._check_open()
+        # Imported when first needed, as below: few processes ever move a store.
+        from eventstore.moving.exporting import export_lines
+
+        return export_lines(self._backend, self._repeatable, self._limits.page_size, progress)
+
+    async def import_from(
+        self, file: BinaryIO, *, consumers: bool = True, progress: ProgressCallback | None = None
+    ) -> Imported:
+        """Store all that a file has that `export` made, of whatever engine, and return how much that was.
+
+        Events keep their ids, streams, versions, times and order; they get new positions, at the end of the log, and
+        checkpoints and consumers those that mean the same here. For that no other event may stand among them, or the
+        import is refused, unless `consumers` is false: then checkpoints and consumers are left out. What the store has
+        of either is kept as it is. Run again, after an interruption or with a later export of the same store, it passes
+        what is there and adds what is not. Nobody should write to the same streams meanwhile, nor run the consumers.
+
+        `file` is open for reading in binary mode and can be read twice: at first all of it is checked, and nothing is
+        written where it is not sound. Then it is stored, a thousand events at a time, each time all or none.
+
+        Raises `InvalidExport` with the number of the line, `ImportConflict` where what the store has stands against it
+        (what precedes is stored then), `CapabilityNotSupported` without `Capability.RESTORE`, `InvalidArgument`, and
+        what `append` raises of the database.
+        """
+        self._require(Capability.RESTORE, "import_from()")
+        self._writer()
+        if not file.seekable():
+            raise InvalidArgument("file", file, "it is read twice: give one that can seek, a file on a disk say")
+        from eventstore.moving.importing import import_file
+
+        return await import_file(self, file, consumers=consumers, progress=progress)
 
     # --- Subscriptions -------------------------------------------------------------------------------------------
 

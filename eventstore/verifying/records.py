@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
@@ -127,19 +126,6 @@ class Verification(msgspec.Struct, frozen=True):
         return "\n".join(lines)
 
 
-class Progress(msgspec.Struct, frozen=True):
-    """How far `EventStore.verify` has come: `done` of `total` in one of its steps.
-
-    The steps are `log` (in positions), `streams` (in events) and, where something looks wrong, `second look` (in
-    positions).
-    """
-
-    step: str
-    done: int
-    total: int
-
-
-ProgressCallback: TypeAlias = Callable[[Progress], object]
 """Called now and then while a store is verified."""
 
 

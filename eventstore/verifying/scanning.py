@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from eventstore.backend import Backend, Checkpoint, Direction, EncodedSnapshot, Entry, LogPage, Place, StreamInfo
 from eventstore.errors import StoreNotOpen, StoreUnavailable
 from eventstore.events import RecordedEvent
-from eventstore.verifying.records import Findings, Problem, ProblemKind, Progress, ProgressCallback
+from eventstore.progress import Progress, ProgressCallback
+from eventstore.retries import Call
+from eventstore.verifying.records import Findings, Problem, ProblemKind
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -35,14 +37,6 @@ _COMPARED: Final = frozenset({_LIST_OF_STREAMS, _PLACES})
 
 PASSING: Final = (StoreUnavailable, StoreNotOpen)
 """What ends a verification: it says nothing of what is stored."""
-
-
-class Call(Protocol):
-    """Runs a primitive that reads, with the patience of a store."""
-
-    def __call__(self, primitive: Callable[..., Awaitable[T]], /, *args: Any, **kwargs: Any) -> Awaitable[T]:
-        """Return what it returns."""
-        ...
 
 
 class Scan:

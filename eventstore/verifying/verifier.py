@@ -18,9 +18,11 @@ import msgspec
 from eventstore.backend import Backend, Capability, Direction, EncodedSnapshot, LogPage, StreamInfo
 from eventstore.events import RecordedEvent, decode_json, stream_type_of
 from eventstore.ledger import PARKED, PARTITION, SETTINGS, WORKER, Parked, Partition, Settings, WorkerEntry
-from eventstore.verifying.records import Findings, Problem, ProblemKind, ProgressCallback, Verification
+from eventstore.progress import ProgressCallback
+from eventstore.retries import Call
+from eventstore.verifying.records import Findings, Problem, ProblemKind, Verification
 from eventstore.verifying.runs import Run, looks_wrong, side_by_side
-from eventstore.verifying.scanning import LOOKS_AT_HEAD, PASSING, Call, Scan
+from eventstore.verifying.scanning import LOOKS_AT_HEAD, PASSING, Scan
 from eventstore.verifying.second_look import Suspects, look_again
 from eventstore.verifying.tallies import EventIds, TwoReadings
 

@@ -8,8 +8,9 @@ import msgspec
 
 from eventstore import EventStore, Problem, ProblemKind, StoreNotOpen, Verification
 from eventstore.backend import Checkpoint, EncodedSnapshot, Place
+from eventstore.progress import ProgressCallback
 from eventstore.verifying import verifier
-from eventstore.verifying.records import DEFAULT_MOST_PROBLEMS, ProgressCallback
+from eventstore.verifying.records import DEFAULT_MOST_PROBLEMS
 from eventstore.verifying.runs import looks_wrong, side_by_side
 from eventstore_memory import MemoryBackend
 from eventstore_memory.state import State
