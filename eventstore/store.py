@@ -267,10 +267,6 @@ class EventStore(Operations):
         (what precedes is stored then), `CapabilityNotSupported` without `Capability.RESTORE`, `InvalidArgument`, and
         what `append` raises of the database.
         """
-        self._require(Capability.RESTORE, "import_from()")
-        self._writer()
-        if not file.seekable():
-            raise InvalidArgument("file", file, "it is read twice: give one that can seek, a file on a disk say")
         from eventstore.moving.importing import import_file
 
         return await import_file(self, file, consumers=consumers, progress=progress)

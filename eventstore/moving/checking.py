@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import BinaryIO, Final, NamedTuple
@@ -30,6 +30,7 @@ from eventstore.moving.records import (
     Stream,
     decode_line,
 )
+from eventstore.progress import Progress, ProgressCallback
 from eventstore.verifying.tallies import EventIds
 
 _LINES_AT_A_TIME: Final = 200
@@ -87,16 +88,16 @@ class _Gap(NamedTuple):
     line: int
 
 
-async def check_file(file: BinaryIO, max_event_size: int, told: Callable[[int, int], object]) -> Checked:
-    """Check all of a file; `told` is called with how far it has come, as positions, and the head.
+async def check_file(file: BinaryIO, max_event_size: int, progress: ProgressCallback | None = None) -> Checked:
+    """Check all of a file.
 
     Of a stream its id, version and time are kept in memory, of an event eight bytes. Raises `InvalidExport`.
     """
     check = _Check(max_event_size)
     async for line in read_lines(file, max_event_size):
         check.add(line)
-        if line.number % 10_000 == 0:
-            told(check.position, check.found.head)
+        if progress is not None and line.number % _LINES_AT_A_TIME == 0:
+            progress(Progress("check", check.position, check.found.head))
     check.require_end()
     repeated = check.ids.repeated()
     if repeated:

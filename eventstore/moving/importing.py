@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 from uuid import UUID
 
-from eventstore.backend import Conflict, Direction, RestoredEvent, StreamInfo
-from eventstore.errors import ImportConflict, StreamDeleted, WrongExpectedVersion
+from eventstore.backend import Capability, Conflict, Direction, RestoredEvent, StreamInfo
+from eventstore.errors import ImportConflict, InvalidArgument, StreamDeleted, WrongExpectedVersion
 from eventstore.events import RecordedEvent, canonical_json, decode_json
 from eventstore.ledger import SETTINGS, Ledger, Settings, StoreEntries
 from eventstore.moving.checking import Checked, check_file, read_lines, restored_event
@@ -47,15 +47,20 @@ class _Waiting(NamedTuple):
 
 
 async def import_file(
-    store: EventStore, file: BinaryIO, *, consumers: bool, progress: ProgressCallback | None
+    store: EventStore,
+    file: BinaryIO,
+    checked: Checked | None = None,
+    *,
+    consumers: bool = True,
+    progress: ProgressCallback | None = None,
 ) -> Imported:
-    """Check a file, and store what it has. Raises `InvalidExport`, `ImportConflict`."""
-
-    def told(done: int, total: int) -> None:
-        if progress is not None:
-            progress(Progress("check", done, total))
-
-    checked = await check_file(file, store._limits.max_event_size, told)
+    """Check a file, unless it was checked, and store what it has; see `EventStore.import_from`."""
+    store._require(Capability.RESTORE, "import_from()")
+    store._writer()
+    if not file.seekable():
+        raise InvalidArgument("file", file, "it is read twice: give one that can seek, a file on a disk say")
+    if checked is None:
+        checked = await check_file(file, store._limits.max_event_size, progress)
     return await Importer(store, checked, consumers=consumers, progress=progress).run(file)
 
 

@@ -1,0 +1,187 @@
+"""What is exported from one store is the same in another, on whatever engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+
+import pytest
+import pytest_asyncio
+
+from eventstore import ANY, NO_STREAM, EventStore, Filter, NewEvent, Progress, RecordedEvent, open_store
+from eventstore.moving import importing
+from eventstore_conformance.observing import collect, is_growing, positions
+from eventstore_memory import MemoryBackend
+from tests.engines import ENGINES, url_for
+from tests.moving.contents import contents_of, export_of, fill_with_everything, import_lines
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture(params=ENGINES)
+def url(request: pytest.FixtureRequest) -> str:
+    return url_for(request)
+
+
+@pytest_asyncio.fixture
+async def store(url: str) -> AsyncIterator[EventStore]:
+    """An empty store on each engine."""
+    async with open_store(url) as store:
+        yield store
+
+
+@asynccontextmanager
+async def filled() -> AsyncIterator[EventStore]:
+    async with open_store("memory://") as store:
+        await fill_with_everything(store)
+        yield store
+
+
+async def test_a_store_with_everything_is_the_same_on_the_other_side(store: EventStore) -> None:
+    async with filled() as source:
+        expected = await contents_of(source)
+        imported = await import_lines(store, await export_of(source))
+        assert await contents_of(store) == expected
+        assert (await store.verify()).is_sound
+        assert (imported.events, imported.streams, imported.snapshots) == (len(expected.events), 5, 2)
+        assert (imported.checkpoints, imported.consumers, imported.kept, imported.lost_parked) == (1, 1, 0, 0)
+
+
+async def test_every_engine_exports_what_it_has(store: EventStore) -> None:
+    await fill_with_everything(store)
+    async with open_store("memory://") as target:
+        await import_lines(target, await export_of(store))
+        assert await contents_of(target) == await contents_of(store)
+        assert (await target.verify()).is_sound
+
+
+async def test_events_keep_their_versions_times_and_order_and_positions_grow(store: EventStore) -> None:
+    clock = iter([datetime(1999, 12, 31, 23, 59, 59, 999_999, UTC), datetime(2024, 2, 29, 0, 0, 0, 1, UTC)])
+    async with EventStore(MemoryBackend(clock=lambda: next(clock))) as source:
+        await source.append("order-1", [NewEvent("A", {})], expected_version=NO_STREAM)
+        await source.append("order-2", [NewEvent("B", {}), NewEvent("C", {})], expected_version=NO_STREAM)
+        await import_lines(store, await export_of(source))
+        log, there = await collect(store.read_all()), await collect(source.read_all())
+    assert [(event.stream_id, event.version, event.created_at) for event in log] == [
+        (event.stream_id, event.version, event.created_at) for event in there
+    ]
+    assert is_growing(positions(log))
+
+
+async def test_an_imported_stream_goes_on(store: EventStore) -> None:
+    async with filled() as source:
+        await import_lines(store, await export_of(source))
+    await store.append("order-1", [NewEvent("Next", {})], expected_version=3)
+    await store.append("short-1", [NewEvent("Next", {})], expected_version=3)
+    await store.append("empty-1", [NewEvent("Next", {})], expected_version=3)
+    found = await collect(store.read_all(filter=Filter(event_types=["Next"])))
+    assert [(event.stream_id, event.version) for event in found] == [("order-1", 4), ("short-1", 4), ("empty-1", 4)]
+    assert (await store.verify()).is_sound
+
+
+async def test_an_import_run_again_changes_nothing(store: EventStore) -> None:
+    async with filled() as source:
+        lines = await export_of(source)
+        await import_lines(store, lines)
+        before, head = await contents_of(store), await store.head()
+        again = await import_lines(store, lines)
+    assert await contents_of(store) == before
+    assert await store.head() == head
+    assert (again.events, again.already_stored, again.kept) == (0, len(before.events), 2)
+
+
+async def test_a_later_export_of_the_same_store_adds_what_is_new(store: EventStore) -> None:
+    async with filled() as source:
+        await import_lines(store, await export_of(source))
+        await source.append("order-1", [NewEvent("Later", {})], expected_version=3)
+        await source.append("order-3", [NewEvent("Later", {})], expected_version=NO_STREAM)
+        await source.truncate_stream("order-2", 4)
+        await source.delete_stream("short-1", expected_version=3, erase=True)
+        expected = await contents_of(source)
+        imported = await import_lines(store, await export_of(source))
+    assert imported.events == 2
+    moved = await contents_of(store)
+    assert (moved.events, moved.streams, moved.snapshots) == (expected.events, expected.streams, expected.snapshots)
+    assert (await store.verify()).is_sound
+
+
+class Interrupted(Exception):
+    """The import was interrupted."""
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+async def test_an_interrupted_import_goes_on_when_it_is_run_again(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    monkeypatch.setattr(importing, "_MOST_EVENTS", 5)
+    steps = 0
+
+    def interrupt(progress: Progress) -> None:
+        nonlocal steps
+        steps += progress.step == "import"
+        if steps == after:
+            raise Interrupted
+
+    async with filled() as source:
+        lines, expected = await export_of(source), await contents_of(source)
+        with pytest.raises(Interrupted):
+            await import_lines(store, lines, progress=interrupt)
+        assert len(await collect(store.read_all())) == 5 * after
+        imported = await import_lines(store, lines)
+    assert imported.already_stored == 5 * after
+    assert await contents_of(store) == expected
+
+
+async def test_whoever_waits_for_events_is_given_the_imported_ones(store: EventStore) -> None:
+    async with filled() as source:
+        lines, count = await export_of(source), len(await collect(source.read_all()))
+    seen: list[RecordedEvent] = []
+
+    async def follow() -> None:
+        async for event in store.subscribe():
+            seen.append(event)
+            if len(seen) == count:
+                return
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        tasks.create_task(follow())
+        await import_lines(store, lines)
+    assert positions(seen) == positions(await collect(store.read_all()))
+
+
+async def test_what_is_exported_beside_writers_is_sound(url: str) -> None:
+    """Appends, truncations and deletions go on all the time; each export has the beginning of the log, and no hole."""
+    stop = asyncio.Event()
+    async with open_store(url, page_size=7) as store, asyncio.TaskGroup() as tasks:
+
+        async def write(number: int) -> None:
+            rounds = 0
+            while not stop.is_set():
+                rounds += 1
+                stream_id = f"order-{number}-{rounds % 5}"
+                with suppress(Exception):
+                    await store.append(stream_id, [NewEvent("Counted", {}) for _ in range(3)], expected_version=ANY)
+                    await store.save_snapshot(stream_id, await store.stream_version(stream_id), {})
+                    await store.truncate_stream(stream_id, rounds // 3)
+                    if rounds % 11 == 0:
+                        await store.delete_stream(f"order-{number}-{rounds}", expected_version=ANY, erase=True)
+
+        writers = [tasks.create_task(write(number)) for number in range(3)]
+        try:
+            await _export_some_times(store)
+        finally:
+            stop.set()
+            await asyncio.gather(*writers)
+
+
+async def _export_some_times(store: EventStore) -> None:
+    count = 0
+    while count < 5:
+        lines = await export_of(store)
+        async with open_store("memory://") as target:
+            await import_lines(target, lines)
+            moved = await contents_of(target)
+            assert (await target.verify()).is_sound
+        count += bool(moved.events)
