@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import itemgetter
+from typing import NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -29,8 +32,8 @@ async def append_batch(batch: Batch, write: Run, read: Run) -> list[Outcome]:
     placed: dict[str, list[Row]] = {}
     for row in sorted(await write(*_statement(batch)), key=_position):
         placed.setdefault(row[0], []).append(row)
-    refused = [transaction for transaction in batch if transaction[0].stream_id not in placed]
-    conflicts = iter(await _conflicts(refused, read) if refused else ())
+    refused = [_wanted(transaction) for transaction in batch if transaction[0].stream_id not in placed]
+    conflicts = iter(await read_conflicts(refused, read) if refused else ())
     return [
         _appended(transaction, placed) if transaction[0].stream_id in placed else next(conflicts)
         for transaction in batch
@@ -68,7 +71,7 @@ def _parameters(batch: Batch) -> Parameters:
                     (len(writes), nth, event.event_id, event.event_type, event.data.decode(), event.metadata.decode())
                 )
             writes.append((number, append.stream_id, append.stream_type, *version_range(append.expected_version)))
-    return {"writes": _json(writes), "events": _json(events)}
+    return {"writes": json_text(writes), "events": json_text(events)}
 
 
 def _appended(transaction: Transaction, placed: dict[str, list[Row]]) -> Appended:
@@ -80,23 +83,37 @@ def _appended(transaction: Transaction, placed: dict[str, list[Row]]) -> Appende
     return Appended(tuple(streams))
 
 
-async def _conflicts(refused: Batch, read: Run) -> list[Conflict]:
-    stream_ids = [append.stream_id for transaction in refused for append in transaction]
-    event_ids = [event.event_id for transaction in refused for append in transaction for event in append.events]
-    rows = await read(queries.CONFLICT, {"stream_ids": _json(stream_ids), "event_ids": _json(event_ids)})
+class Wanted(NamedTuple):
+    """The streams and the event ids of a write that was refused."""
+
+    stream_ids: Sequence[str]
+    event_ids: Sequence[UUID]
+
+
+def _wanted(transaction: Transaction) -> Wanted:
+    return Wanted(
+        [append.stream_id for append in transaction],
+        [event.event_id for append in transaction for event in append.events],
+    )
+
+
+async def read_conflicts(refused: Sequence[Wanted], read: Run) -> list[Conflict]:
+    """Say of each write why it was refused, all at one instant."""
+    stream_ids = [stream_id for wanted in refused for stream_id in wanted.stream_ids]
+    event_ids = [event_id for wanted in refused for event_id in wanted.event_ids]
+    rows = await read(queries.CONFLICT, {"stream_ids": json_text(stream_ids), "event_ids": json_text(event_ids)})
     facts, events = split_facts(rows)
     states = {stream_id: StreamState(stream_id, version, bool(deleted)) for stream_id, _, version, *_, deleted in facts}
     stored = {event.event_id: event for event in events}
     return [
         Conflict(
-            tuple(states[append.stream_id] for append in transaction),
-            tuple(
-                stored[event.event_id] for append in transaction for event in append.events if event.event_id in stored
-            ),
+            tuple(states[stream_id] for stream_id in wanted.stream_ids),
+            tuple(stored[event_id] for event_id in wanted.event_ids if event_id in stored),
         )
-        for transaction in refused
+        for wanted in refused
     ]
 
 
-def _json(value: object) -> str:
+def json_text(value: object) -> str:
+    """Return a list parameter as the text that json_each takes apart."""
     return msgspec.json.encode(value).decode()

@@ -11,17 +11,20 @@ import aiosqlite
 from eventstore.backend import (
     Capability,
     Checkpoint,
+    Conflict,
     Direction,
     EncodedSnapshot,
     LogPage,
     Outcome,
     Place,
+    RestoredEvent,
+    StreamState,
     Transaction,
 )
 from eventstore.errors import InvalidArgument
 from eventstore.filters import Filter
 from eventstore.watching import Look, Watch
-from eventstore_sqlite import queries, records
+from eventstore_sqlite import queries, records, restoring
 from eventstore_sqlite.connections import Connections
 from eventstore_sqlite.files import DatabaseFile
 from eventstore_sqlite.session import SqliteSession
@@ -125,6 +128,17 @@ class SqliteBackend(SqliteSession):
         """Return a page of checkpoints by name."""
         rows = await self._connections.read(queries.LIST_CHECKPOINTS, {"after": after or "", "limit": limit})
         return [Checkpoint(*row) for row in rows]
+
+    async def restore(self, events: Sequence[RestoredEvent]) -> tuple[int, ...] | Conflict:
+        """Store events as another store recorded them, or say why not, and wake those who wait."""
+        outcome = await restoring.restore_events(events, self._connections.write, self._connections.read)
+        self._watch.nudge()
+        return outcome
+
+    async def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
+        """Let a stream be at a version with no event left."""
+        async with self._connections.writing() as run:
+            return await restoring.restore_stream(stream_id, version, run)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqliteTransaction]:

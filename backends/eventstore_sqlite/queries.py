@@ -35,6 +35,7 @@ def _sql(name: str) -> str:
 APPEND: Final = _sql("append")
 APPEND_EVENT: Final = _sql("append_event")
 CONFLICT: Final = _sql("conflict")
+RESTORE: Final = _sql("restore")
 STREAMS: Final = _sql("streams")
 KEEP_LIFECYCLE: Final = _sql("keep_lifecycle")
 REMOVE_EVENTS: Final = _sql("remove_events")

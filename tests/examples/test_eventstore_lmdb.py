@@ -31,5 +31,5 @@ def test_the_command_runs_on_folders_of_its_own(environment: dict[str, str], tmp
     command = ["eventstore", "conform", "lmdb:///events?map_size=100000000", "--chapter", "opening"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "claims CONSUMERS, DURABLE, SHARED, TRANSACTIONS" in done.stdout
+    assert "claims CONSUMERS, DURABLE, RESTORE, SHARED, TRANSACTIONS" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["installed"]

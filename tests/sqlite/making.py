@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import sys
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID, uuid4
 
 from eventstore import Filter, NewEvent
+from eventstore.backend import EncodedEvent, RestoredEvent
+from eventstore.events import stream_type_of
 from eventstore.operations import Operations
 from eventstore.store import EventStore
+from eventstore_sqlite import SqliteBackend
 
 PROJECT = Path(__file__).parents[2]
+LONG_AGO = datetime(2019, 5, 4, 12, 30, 15, 123457, UTC)
 
 
 def event(number: int = 0) -> NewEvent:
@@ -31,6 +39,17 @@ async def positions(store: EventStore, filter: Filter | None = None) -> list[int
 
 def content_of(path: Path) -> bytes:
     return path.read_bytes()
+
+
+def content_of_tables(path: Path) -> list[str]:
+    """Return all that a file holds, the counter of positions as well."""
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def backend_of(store: EventStore) -> SqliteBackend:
+    assert isinstance(store._backend, SqliteBackend)
+    return store._backend
 
 
 def overwrite(path: Path, content: bytes) -> None:
@@ -78,3 +97,15 @@ async def finished(process: asyncio.subprocess.Process) -> str:
         raise
     assert process.returncode == 0, errors.decode()
     return output.decode()
+
+
+def recorded_elsewhere(
+    stream_id: str, version: int, *, second: int = 0, event_id: UUID | None = None, data: bytes = b"{}"
+) -> RestoredEvent:
+    """Return an event as another store recorded it, so many seconds after `LONG_AGO`."""
+    encoded = EncodedEvent(event_id or uuid4(), "Counted", data, b"{}")
+    return RestoredEvent(stream_id, stream_type_of(stream_id), version, encoded, LONG_AGO + timedelta(seconds=second))
+
+
+def stream_elsewhere(stream_id: str, length: int) -> list[RestoredEvent]:
+    return [recorded_elsewhere(stream_id, version, second=version) for version in range(1, length + 1)]

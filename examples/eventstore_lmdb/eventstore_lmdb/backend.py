@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
@@ -11,17 +11,20 @@ from typing import Any, Final, ParamSpec, TypeVar
 from eventstore.backend import (
     Capability,
     Checkpoint,
+    Conflict,
     Direction,
     EncodedSnapshot,
     LogPage,
     Place,
+    RestoredEvent,
     SessionInTransaction,
+    StreamState,
 )
 from eventstore.cancellation import uninterrupted
 from eventstore.errors import CapabilityNotSupported, StoreReadOnly
 from eventstore.filters import Filter
 from eventstore.watching import Look, Watch
-from eventstore_lmdb import reading
+from eventstore_lmdb import reading, writing
 from eventstore_lmdb.environments import SharedEnvironment, acquire, release
 from eventstore_lmdb.failures import failures_of
 from eventstore_lmdb.options import Options
@@ -34,7 +37,9 @@ T = TypeVar("T")
 _POLL: Final = 0.025
 """Seconds between looks at the folder for what other stores have committed, while somebody waits."""
 
-_CAPABILITIES: Final = frozenset({Capability.DURABLE, Capability.SHARED, Capability.TRANSACTIONS, Capability.CONSUMERS})
+_CAPABILITIES: Final = frozenset(
+    {Capability.DURABLE, Capability.SHARED, Capability.TRANSACTIONS, Capability.CONSUMERS, Capability.RESTORE}
+)
 
 
 class LmdbBackend(LmdbSession):
@@ -127,6 +132,16 @@ class LmdbBackend(LmdbSession):
     async def list_checkpoints(self, after: str | None, limit: int) -> list[Checkpoint]:
         """Return up to `limit` checkpoints."""
         return await self._read(reading.list_checkpoints, after, limit)
+
+    # --- What comes from another store ---------------------------------------------------------------------------
+
+    async def restore(self, events: Sequence[RestoredEvent]) -> tuple[int, ...] | Conflict:
+        """Store events with their versions and times, or say why not."""
+        return await self._write(writing.restore, events)
+
+    async def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
+        """Let a stream be at a version with no event left."""
+        return await self._write(writing.restore_stream, stream_id, version)
 
     # --- Transactions --------------------------------------------------------------------------------------------
 

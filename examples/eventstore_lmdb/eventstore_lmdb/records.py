@@ -13,6 +13,10 @@ from eventstore.events import RecordedEvent, decode_json, stream_type_of
 
 encode: Final = msgspec.msgpack.Encoder().encode
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_LONG_AGO: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+
 
 class EventRecord(msgspec.Struct, frozen=True, array_like=True):
     """An event; `data` and `metadata` are JSON text, `created_at` is in microseconds since 1970."""
@@ -47,7 +51,7 @@ class StreamRecord(msgspec.Struct, frozen=True, array_like=True):
     version: int = 0
     first_version: int = 1
     deleted: bool = False
-    created_at: int = 0
+    created_at: int = _LONG_AGO
 
     @property
     def state(self) -> StreamState:
@@ -97,13 +101,15 @@ decode_snapshot: Final = msgspec.msgpack.Decoder(SnapshotRecord).decode
 decode_entry: Final = msgspec.msgpack.Decoder(EntryRecord).decode
 decode_checkpoint: Final = msgspec.msgpack.Decoder(CheckpointRecord).decode
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
 
 def now() -> int:
     """Return the time in microseconds since 1970."""
-    return (datetime.now(UTC) - _EPOCH) // _MICROSECOND
+    return microseconds_of(datetime.now(UTC))
+
+
+def microseconds_of(time: datetime) -> int:
+    """Return a time as it is stored."""
+    return (time - _EPOCH) // _MICROSECOND
 
 
 def time_of(microseconds: int) -> datetime:

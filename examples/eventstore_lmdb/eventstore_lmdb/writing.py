@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import lmdb
 import msgspec
@@ -11,8 +11,10 @@ from eventstore.backend import (
     Appended,
     AppendedStream,
     Conflict,
+    EncodedEvent,
     EncodedSnapshot,
     Outcome,
+    RestoredEvent,
     StreamAppend,
     StreamState,
     Transaction,
@@ -29,6 +31,7 @@ from eventstore_lmdb.records import (
     StreamRecord,
     decode_event,
     encode,
+    microseconds_of,
     now,
     time_of,
 )
@@ -109,12 +112,46 @@ def save_entry(
     return found
 
 
+def restore(
+    txn: lmdb.Transaction[bytes], tables: Tables, events: Sequence[RestoredEvent]
+) -> tuple[int, ...] | Conflict:
+    """Store events with their versions and times, and return their positions; or say why not."""
+    firsts: dict[str, RestoredEvent] = {}
+    for event in events:
+        firsts.setdefault(event.stream_id, event)
+    streams = {stream_id: find_stream(txn, tables, stream_id) or StreamRecord(stream_id) for stream_id in firsts}
+    stored = _stored_events(txn, tables, (event.event for event in events))
+    if stored or not all(map(_follows, firsts.values(), streams.values())):
+        return Conflict(tuple(stream.state for stream in streams.values()), tuple(stored))
+    first_position = last_position(txn, tables) + 1
+    positions = tuple(range(first_position, first_position + len(events)))
+    for position, restored in zip(positions, events, strict=True):
+        version, created_at = restored.version, microseconds_of(restored.created_at)
+        _store_event(txn, tables, position, restored.stream_id, version, restored.event, created_at)
+        streams[restored.stream_id] = msgspec.structs.replace(
+            streams[restored.stream_id], version=version, created_at=created_at
+        )
+    keep_last_position(txn, tables, first_position + len(events) - 1)
+    for stream in streams.values():
+        _keep_stream(txn, tables, stream)
+    return positions
+
+
+def restore_stream(txn: lmdb.Transaction[bytes], tables: Tables, stream_id: str, version: int) -> StreamState | None:
+    """Let a stream be at a version with no event left; return None, or the state that kept it from being done."""
+    stream = find_stream(txn, tables, stream_id)
+    if stream is not None:
+        return stream.state
+    _keep_stream(txn, tables, StreamRecord(stream_id, version, first_version=version + 1))
+    return None
+
+
 # --- Appending -------------------------------------------------------------------------------------------------------
 
 
 def _append_one(txn: lmdb.Transaction[bytes], tables: Tables, transaction: Transaction) -> Outcome:
     streams = [find_stream(txn, tables, wanted.stream_id) or StreamRecord(wanted.stream_id) for wanted in transaction]
-    stored = _stored_events(txn, tables, transaction)
+    stored = _stored_events(txn, tables, (event for wanted in transaction for event in wanted.events))
     may_be_stored = all(
         not stream.deleted and is_met(wanted.expected_version, stream.version)
         for wanted, stream in zip(transaction, streams, strict=True)
@@ -128,38 +165,50 @@ def _append_one(txn: lmdb.Transaction[bytes], tables: Tables, transaction: Trans
     )
 
 
-def _stored_events(txn: lmdb.Transaction[bytes], tables: Tables, transaction: Transaction) -> list[RecordedEvent]:
-    ids = (event.event_id.bytes for wanted in transaction for event in wanted.events)
-    found = (txn.get(event_id, db=tables.event_ids) for event_id in ids)
+def _stored_events(txn: lmdb.Transaction[bytes], tables: Tables, events: Iterable[EncodedEvent]) -> list[RecordedEvent]:
+    found = (txn.get(event.event_id.bytes, db=tables.event_ids) for event in events)
     return [event_at(txn, tables, position) for position in found if position is not None]
 
 
 def _append_to_stream(
     txn: lmdb.Transaction[bytes], tables: Tables, wanted: StreamAppend, stream: StreamRecord
 ) -> AppendedStream:
-    key = name_key(wanted.stream_id)
     created_at = max(now(), stream.created_at)
     first_version = stream.version + 1
     first_position = last_position(txn, tables) + 1
     positions = range(first_position, first_position + len(wanted.events))
     for index, (position, event) in enumerate(zip(positions, wanted.events, strict=True)):
-        record = EventRecord(
-            wanted.stream_id,
-            first_version + index,
-            event.event_id.bytes,
-            event.event_type,
-            event.data,
-            event.metadata,
-            created_at,
-        )
-        place = number_key(position)
-        txn.put(place, encode(record), append=True, db=tables.events)
-        txn.put(version_key(key, record.version), place, db=tables.versions)
-        txn.put(record.event_id, place, db=tables.event_ids)
+        _store_event(txn, tables, position, wanted.stream_id, first_version + index, event, created_at)
     keep_last_position(txn, tables, positions[-1])
     version = stream.version + len(positions)
     _keep_stream(txn, tables, msgspec.structs.replace(stream, version=version, created_at=created_at))
     return AppendedStream(first_version, tuple(positions), time_of(created_at))
+
+
+def _store_event(
+    txn: lmdb.Transaction[bytes],
+    tables: Tables,
+    position: int,
+    stream_id: str,
+    version: int,
+    event: EncodedEvent,
+    created_at: int,
+) -> None:
+    record = EventRecord(
+        stream_id, version, event.event_id.bytes, event.event_type, event.data, event.metadata, created_at
+    )
+    place = number_key(position)
+    txn.put(place, encode(record), append=True, db=tables.events)
+    txn.put(version_key(name_key(stream_id), version), place, db=tables.versions)
+    txn.put(record.event_id, place, db=tables.event_ids)
+
+
+# --- Restoring -------------------------------------------------------------------------------------------------------
+
+
+def _follows(first: RestoredEvent, stream: StreamRecord) -> bool:
+    in_time = microseconds_of(first.created_at) >= stream.created_at
+    return not stream.deleted and first.version == stream.version + 1 and in_time
 
 
 # --- Streams ---------------------------------------------------------------------------------------------------------
