@@ -70,10 +70,12 @@ class Checked:
 
     head: int = 0
     events: int = 0
-    kept_from: dict[str, int] = field(default_factory=dict)
-    """Of streams that were truncated, the first version that is kept."""
+    streams: dict[str, Stream] = field(default_factory=dict)
+    """Those that were truncated or deleted."""
 
-    deleted: set[str] = field(default_factory=set)
+    first_stream: int = 0
+    """The line of the first of them; the others follow."""
+
     positions: set[int] = field(default_factory=set)
     """Those of checkpoints and consumers."""
 
@@ -204,7 +206,8 @@ class _Check:
 
     def _stream(self, stream: Stream) -> None:
         self._check_name("stream_id", stream.stream_id)
-        self._once("the stream", stream.stream_id)
+        if stream.stream_id in self.found.streams:
+            raise self._wrong(f"stream {stream.stream_id!a} stands in an earlier line, too")
         last = self._streams.get(stream.stream_id, _State(0, datetime.min.replace(tzinfo=UTC)))
         if stream.version != max(last.version, stream.first_version - 1):
             raise self._wrong(
@@ -214,10 +217,8 @@ class _Check:
         if not stream.deleted and stream.first_version == 1:
             raise self._wrong(f"stream {stream.stream_id!a} is neither truncated nor deleted")
         self._streams[stream.stream_id] = _State(stream.version, last.created_at)
-        if stream.first_version > 1:
-            self.found.kept_from[stream.stream_id] = stream.first_version
-        if stream.deleted:
-            self.found.deleted.add(stream.stream_id)
+        self.found.first_stream = self.found.first_stream or self._line
+        self.found.streams[stream.stream_id] = stream
         if self._gaps.get(stream.stream_id, _Gap(1, 0)).version <= stream.first_version:
             self._gaps.pop(stream.stream_id, None)
 
@@ -226,7 +227,8 @@ class _Check:
         self._once("the snapshot of stream", snapshot.stream_id)
         encoded_object(self._line, "$.data", snapshot.data, self._max_event_size)
         state = self._streams.get(snapshot.stream_id)
-        if snapshot.stream_id in self.found.deleted:
+        stream = self.found.streams.get(snapshot.stream_id)
+        if stream is not None and stream.deleted:
             raise self._wrong(f"stream {snapshot.stream_id!a} is deleted and has no snapshot")
         if state is None or state.version < snapshot.version:
             raise self._wrong(f"stream {snapshot.stream_id!a} does not come to version {snapshot.version}")

@@ -6,18 +6,17 @@ again: what is there already, and is the same, is passed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
-from uuid import UUID
+from typing import TYPE_CHECKING, BinaryIO, Final
 
-from eventstore.backend import Capability, Conflict, Direction, RestoredEvent, StreamInfo
+from eventstore.backend import Capability, RestoredEvent, StreamInfo
 from eventstore.errors import ImportConflict, InvalidArgument, StreamDeleted, WrongExpectedVersion
-from eventstore.events import RecordedEvent, canonical_json, decode_json
 from eventstore.ledger import SETTINGS, Ledger, Settings, StoreEntries
 from eventstore.moving.checking import Checked, check_file, read_lines, restored_event
 from eventstore.moving.entries import parse_entry
 from eventstore.moving.log import log_up_to
+from eventstore.moving.placing import MOST_EVENTS, Placing, deleted_here
 from eventstore.moving.positions import Positions
-from eventstore.moving.records import AnyRecord, Checkpoint, ConsumerEntry, Event, Header, Snapshot, Stream
+from eventstore.moving.records import AnyRecord, Checkpoint, ConsumerEntry, Event, Snapshot, Stream
 from eventstore.moving.summary import Imported
 from eventstore.progress import Progress, ProgressCallback
 from eventstore.versions import ANY
@@ -25,25 +24,10 @@ from eventstore.versions import ANY
 if TYPE_CHECKING:
     from eventstore.store import EventStore
 
-_MOST_EVENTS: Final = 1_000
-_MOST_BYTES: Final = 4 * 2**20
-"""So much is stored at a time, in one commit."""
-
-_TRIES: Final = 5
-"""How often an event is tried that nothing seems to stand against: others may have been at work."""
-
 _WITHOUT_CONSUMERS: Final = (
     "checkpoints and consumers tell how far they have come by positions, and in this store other events stand among "
     "those of the export: import into an empty store, or leave checkpoints and consumers out"
 )
-
-
-class _Waiting(NamedTuple):
-    """An event to be stored, its line, and its position in the store it comes from."""
-
-    line: int
-    there: int
-    event: RestoredEvent
 
 
 async def import_file(
@@ -82,28 +66,28 @@ class Importer:
         self._consumers = consumers
         self._progress = progress
         self._positions = Positions(checked.positions)
+        self._placing = Placing(store, self._positions)
         self._has_begun = False
-        self._waiting: list[_Waiting] = []
-        self._bytes = 0
+        self._is_alone = False
         self._line = 0
         self._kept_names: dict[str, bool] = {}
-        self._counts = dict.fromkeys(Imported.__struct_fields__, 0)
+        self._counts = dict.fromkeys(Imported.__struct_fields__[2:], 0)
 
     async def run(self, file: BinaryIO) -> Imported:
         """Store all of it. Raises `ImportConflict`."""
-        await self._begin_streams()
-        are_events_stored = False
         async for line, record in read_lines(file, self._max_event_size):
             self._line = line
             if isinstance(record, Event):
                 await self._take(record)
                 continue
-            if not isinstance(record, Header) and not are_events_stored:
+            if not isinstance(record, Header):
+                # The events end here, and then the streams are as they were exported.
+                await self._begin(None)
                 await self._flush()
+            if isinstance(record, (Checkpoint, ConsumerEntry)):
                 await self._check_log_is_alone()
-                are_events_stored = True
             await self._store_record(record)
-        return Imported(**self._counts)
+        return Imported(self._placing.stored, self._placing.already_stored, **self._counts)
 
     async def _store_record(self, record: AnyRecord) -> None:
         match record:
@@ -120,100 +104,58 @@ class Importer:
 
     # --- Events --------------------------------------------------------------------------------------------------
 
-    async def _begin_streams(self) -> None:
-        """Let truncated streams begin where they begin."""
-        for stream_id, first_version in self._checked.kept_from.items():
-            state = await self._store._repeatable(self._backend.restore_stream, stream_id, first_version - 1)
-            if state is None:
-                continue
-            if state.deleted and stream_id not in self._checked.deleted:
-                raise self._deleted(stream_id)
-            if not state.deleted and state.version < first_version - 1:
-                reason = f"it is at version {state.version} here, and its events up to {first_version - 1} are gone"
-                raise self._conflict(f"stream {stream_id!r}: {reason}", stream_id)
+    async def _begin(self, first: RestoredEvent | None) -> None:
+        """Look at what is there, before the first event is stored, and let truncated streams begin where they begin."""
+        if self._has_begun:
+            return
+        self._has_begun = True
+        if first is not None:
+            await self._check_log_begins_with(first)
+        for line, stream in enumerate(self._checked.streams.values(), self._checked.first_stream):
+            gone = stream.first_version - 1
+            if gone and await self._store._repeatable(self._backend.restore_stream, stream.stream_id, gone) is not None:
+                await self._check_stream(line, stream)
+
+    async def _check_stream(self, line: int, stream: Stream) -> None:
+        """Refuse a truncated stream that is there and may be another one, or that lacks what is truncated."""
+        info = await self._store.stream_info(stream.stream_id)
+        if info is None or (info.deleted and stream.deleted):
+            return
+        if info.deleted:
+            raise deleted_here(line, stream.stream_id)
+        if info.version < stream.first_version - 1:
+            raise ImportConflict(
+                line,
+                f"stream {stream.stream_id!r} is at version {info.version} here, and the export has none of its events "
+                f"up to {stream.first_version - 1}: they were truncated",
+                stream_id=stream.stream_id,
+            )
+        if stream.is_empty and info.first_version <= info.version:
+            raise ImportConflict(
+                line,
+                f"stream {stream.stream_id!r} has events here, and the export has none left of it that would tell "
+                "whether it is the same stream: truncate or delete it here first, if it is",
+                stream_id=stream.stream_id,
+            )
 
     async def _take(self, event: Event) -> None:
-        if event.version < self._checked.kept_from.get(event.stream_id, 1):
+        if self._is_gone(event.stream_id, event.version):
             self._counts["left_out"] += 1
             return
         restored = restored_event(self._line, event, self._max_event_size)
-        if not self._has_begun:
-            await self._check_log_begins_with(restored)
-        self._has_begun = True
-        self._waiting.append(_Waiting(self._line, event.global_position, restored))
-        self._bytes += len(restored.event.data) + len(restored.event.metadata)
-        if len(self._waiting) == _MOST_EVENTS or self._bytes >= _MOST_BYTES:
+        await self._begin(restored)
+        if self._placing.add(self._line, event.global_position, restored):
             await self._flush()
+
+    def _is_gone(self, stream_id: str, version: int) -> bool:
+        stream = self._checked.streams.get(stream_id)
+        return stream is not None and version < stream.first_version
 
     async def _flush(self) -> None:
         """Store the events in hand."""
-        waiting, self._waiting, self._bytes = self._waiting, [], 0
-        placed = await self._place(waiting) if waiting else {}
-        for line, there, event in waiting:
-            here = placed[event.event.event_id]
-            if here <= self._positions.last:
-                self._line = line
-                raise self._conflict("its events stand in another order in this store", event.stream_id)
-            self._positions.add(there, here)
-        if waiting and self._progress is not None:
-            self._progress(Progress("import", waiting[-1].there, self._checked.head))
-
-    async def _place(self, waiting: list[_Waiting]) -> dict[UUID, int]:
-        """Store events, but for those that are stored; return the positions of all of them, by their ids."""
-        placed: dict[UUID, int] = {}
-        tries = 0
-        while waiting:
-            events = [it.event for it in waiting]
-            outcome = await self._store._repeatable(self._backend.restore, events)
-            if not isinstance(outcome, Conflict):
-                self._counts["events"] += len(events)
-                placed.update((event.event.event_id, here) for event, here in zip(events, outcome, strict=True))
-                break
-            if not outcome.stored:
-                tries += 1
-                await self._explain(waiting, outcome, tries)
-            stored = {event.event_id: event for event in outcome.stored}
-            self._check_stored(waiting, stored)
-            placed.update((event_id, event.global_position) for event_id, event in stored.items())
-            waiting = [it for it in waiting if it.event.event.event_id not in stored]
-            self._counts["already_stored"] += len(stored)
-        return placed
-
-    def _check_stored(self, waiting: list[_Waiting], stored: dict[UUID, RecordedEvent]) -> None:
-        for line, _, event in waiting:
-            found = stored.get(event.event.event_id)
-            if found is not None and not _is_same(event, found):
-                self._line = line
-                raise self._conflict(
-                    f"event {found.event_id} is in this store already, as version {found.version} of stream "
-                    f"{found.stream_id!r}, and not the same",
-                    event.stream_id,
-                )
-
-    async def _explain(self, waiting: list[_Waiting], conflict: Conflict, tries: int) -> None:
-        """Raise why nothing was stored, unless the reason may have gone meanwhile."""
-        firsts: dict[str, _Waiting] = {}
-        for it in waiting:
-            firsts.setdefault(it.event.stream_id, it)
-        for state, (line, _, event) in zip(conflict.streams, firsts.values(), strict=True):
-            self._line = line
-            if state.deleted:
-                raise self._deleted(event.stream_id)
-            if state.version != event.version - 1:
-                raise self._conflict(
-                    f"stream {event.stream_id!r} is at version {state.version} here, with other events; the export "
-                    f"has version {event.version} of it",
-                    event.stream_id,
-                )
-            if tries == _TRIES:
-                last = await self._store._stream_page(event.stream_id, None, 1, Direction.BACKWARD)
-                if last and last[0].created_at > event.created_at:
-                    raise self._conflict(
-                        f"stream {event.stream_id!r} has an event here of a later time than version {event.version}",
-                        event.stream_id,
-                    )
-        if tries == _TRIES:
-            raise self._conflict("others write to the same streams all the time", None)
+        there = await self._placing.flush()
+        if there is not None and self._progress is not None:
+            self._progress(Progress("import", there, self._checked.head))
 
     # --- Positions mean the same only where nothing else stands among the events -------------------------------------
 
@@ -221,16 +163,17 @@ class Importer:
         if not self._consumers or not any(self._checked.positions):
             return
         async for first in self._store.read_all(limit=1):
-            if first.event_id != event.event.event_id:
+            if first.event_id != event.event.event_id and not self._is_gone(first.stream_id, first.version):
                 raise self._conflict(_WITHOUT_CONSUMERS, None)
 
     async def _check_log_is_alone(self) -> None:
-        if not self._consumers or not any(self._checked.positions):
+        if self._is_alone or not self._consumers or not any(self._checked.positions):
             return
-        expected = self._counts["events"] + self._counts["already_stored"]
+        self._is_alone = True
+        expected = self._placing.stored + self._placing.already_stored
         found = 0
         call, last = self._store._repeatable, self._positions.last
-        async for events in log_up_to(self._backend, call, last, _MOST_EVENTS):
+        async for events in log_up_to(self._backend, call, last, MOST_EVENTS):
             found += len(events)
         if found != expected:
             raise self._conflict(_WITHOUT_CONSUMERS, None)
@@ -252,10 +195,9 @@ class Importer:
         self._counts["streams"] += 1
 
     async def _delete(self, stream: Stream, info: StreamInfo | None) -> None:
-        is_erased = stream.first_version > stream.version
         has_events = info is not None and info.first_version <= info.version
-        if info is None or not info.deleted or (is_erased and has_events):
-            await self._store.delete_stream(stream.stream_id, expected_version=ANY, erase=is_erased)
+        if info is None or not info.deleted or (stream.is_empty and has_events):
+            await self._store.delete_stream(stream.stream_id, expected_version=ANY, erase=stream.is_empty)
 
     async def _save_snapshot(self, snapshot: Snapshot) -> None:
         try:
@@ -291,19 +233,5 @@ class Importer:
 
     # --- Errors --------------------------------------------------------------------------------------------------
 
-    def _deleted(self, stream_id: str) -> ImportConflict:
-        return self._conflict(f"stream {stream_id!r} is deleted in this store, and its id stays taken", stream_id)
-
     def _conflict(self, reason: str, stream_id: str | None) -> ImportConflict:
-        return ImportConflict(max(1, self._line), reason, stream_id=stream_id)
-
-
-def _is_same(event: RestoredEvent, stored: RecordedEvent) -> bool:
-    return (
-        event.stream_id == stored.stream_id
-        and event.version == stored.version
-        and event.created_at == stored.created_at
-        and event.event.event_type == stored.event_type
-        and canonical_json(decode_json(event.event.data)) == canonical_json(stored.data)
-        and canonical_json(decode_json(event.event.metadata)) == canonical_json(stored.metadata)
-    )
+        return ImportConflict(self._line, reason, stream_id=stream_id)

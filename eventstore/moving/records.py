@@ -60,6 +60,11 @@ class Stream(Record, frozen=True, tag="stream"):
     first_version: Version
     deleted: bool
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether none of its events is left."""
+        return self.first_version > self.version
+
 
 class Snapshot(Record, frozen=True, tag="snapshot"):
     """The latest snapshot of a stream."""

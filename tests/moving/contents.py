@@ -24,7 +24,11 @@ from eventstore import (
 from eventstore.events import canonical_json
 from eventstore_conformance.observing import collect
 
-PAYLOAD = {"text": "Grüße, 日本 \U0001f600 \"'", "numbers": [0, -1, 2**63 - 1, 1.0, 1e300, -2.5e-7], "nested": {"a": [{}]}}
+PAYLOAD = {
+    "text": "Grüße, 日本 \U0001f600 \"'",
+    "numbers": [0, -1, 2**63 - 1, 1.0, 1e300, -2.5e-7],
+    "nested": {"a": [{}]},
+}
 QUICK = Retry(attempts=1)
 
 

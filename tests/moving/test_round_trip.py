@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 import pytest
 import pytest_asyncio
 
-from eventstore import ANY, NO_STREAM, EventStore, Filter, NewEvent, Progress, RecordedEvent, open_store
-from eventstore.moving import importing
-from eventstore_conformance.observing import collect, is_growing, positions
+from eventstore import ANY, NO_STREAM, EventStore, Filter, NewEvent, Progress, RecordedEvent, StreamDeleted, open_store
+from eventstore.moving import placing
+from eventstore_conformance.observing import collect, is_growing, let_others_run, positions
 from eventstore_memory import MemoryBackend
 from tests.engines import ENGINES, url_for
 from tests.moving.contents import contents_of, export_of, fill_with_everything, import_lines
@@ -98,7 +98,6 @@ async def test_a_later_export_of_the_same_store_adds_what_is_new(store: EventSto
         await source.append("order-1", [NewEvent("Later", {})], expected_version=3)
         await source.append("order-3", [NewEvent("Later", {})], expected_version=NO_STREAM)
         await source.truncate_stream("order-2", 4)
-        await source.delete_stream("short-1", expected_version=3, erase=True)
         expected = await contents_of(source)
         imported = await import_lines(store, await export_of(source))
     assert imported.events == 2
@@ -115,7 +114,7 @@ class Interrupted(Exception):
 async def test_an_interrupted_import_goes_on_when_it_is_run_again(
     store: EventStore, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    monkeypatch.setattr(importing, "_MOST_EVENTS", 5)
+    monkeypatch.setattr(placing, "MOST_EVENTS", 5)
     steps = 0
 
     def interrupt(progress: Progress) -> None:
@@ -128,9 +127,10 @@ async def test_an_interrupted_import_goes_on_when_it_is_run_again(
         lines, expected = await export_of(source), await contents_of(source)
         with pytest.raises(Interrupted):
             await import_lines(store, lines, progress=interrupt)
-        assert len(await collect(store.read_all())) == 5 * after
+        stored = len(await collect(store.read_all()))
+        assert stored == min(5 * after, len(expected.events))
         imported = await import_lines(store, lines)
-    assert imported.already_stored == 5 * after
+    assert imported.already_stored == stored
     assert await contents_of(store) == expected
 
 
@@ -161,10 +161,11 @@ async def test_what_is_exported_beside_writers_is_sound(url: str) -> None:
             while not stop.is_set():
                 rounds += 1
                 stream_id = f"order-{number}-{rounds % 5}"
-                with suppress(Exception):
+                await let_others_run()
+                with suppress(StreamDeleted):
                     await store.append(stream_id, [NewEvent("Counted", {}) for _ in range(3)], expected_version=ANY)
                     await store.save_snapshot(stream_id, await store.stream_version(stream_id), {})
-                    await store.truncate_stream(stream_id, rounds // 3)
+                    await store.truncate_stream(stream_id, 1 + rounds // 3)
                     if rounds % 11 == 0:
                         await store.delete_stream(f"order-{number}-{rounds}", expected_version=ANY, erase=True)
 

@@ -1,0 +1,212 @@
+"""An import never changes what a store has, and says what stands against it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from eventstore import (
+    ANY,
+    NO_STREAM,
+    Capability,
+    CapabilityNotSupported,
+    EventStore,
+    ImportConflict,
+    InvalidArgument,
+    NewEvent,
+    StoreNotOpen,
+    open_store,
+)
+from eventstore_conformance.observing import collect
+from eventstore_memory import MemoryBackend
+from tests.engines import ENGINES, url_for
+from tests.moving.contents import as_file, contents_of, export_of, fill_with_everything, import_lines
+
+pytestmark = pytest.mark.asyncio
+
+
+def event() -> NewEvent:
+    return NewEvent("Happened", {})
+
+
+@pytest_asyncio.fixture(params=ENGINES)
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[EventStore]:
+    async with open_store(url_for(request)) as store:
+        yield store
+
+
+@pytest_asyncio.fixture
+async def source() -> AsyncIterator[EventStore]:
+    async with open_store("memory://") as store:
+        yield store
+
+
+async def refused(store: EventStore, source: EventStore, **options: bool) -> ImportConflict:
+    """Import one store into the other, which must be refused and change nothing."""
+    before, head = await contents_of(store), await store.head()
+    with pytest.raises(ImportConflict) as refusal:
+        await import_lines(store, await export_of(source), **options)
+    assert (await contents_of(store), await store.head()) == (before, head)
+    assert (await store.verify()).is_sound
+    return refusal.value
+
+
+async def test_a_stream_with_events_of_its_own_is_not_continued(store: EventStore, source: EventStore) -> None:
+    await source.append("order-1", [event()], expected_version=NO_STREAM)
+    await source.append("order-2", [event()], expected_version=NO_STREAM)
+    await store.append("order-2", [NewEvent("Other", {})], expected_version=NO_STREAM)
+    error = await refused(store, source)
+    assert (error.line, error.stream_id) == (3, "order-2")
+    assert "is at version 1 here, and the export goes on with version 1" in error.reason
+
+
+async def test_a_stream_that_is_deleted_here_stays_deleted(store: EventStore, source: EventStore) -> None:
+    await source.append("order-1", [event()], expected_version=NO_STREAM)
+    await store.delete_stream("order-1", expected_version=ANY)
+    error = await refused(store, source)
+    assert (error.line, error.stream_id) == (2, "order-1")
+    assert "is deleted in this store" in error.reason
+
+
+async def test_a_truncated_stream_that_is_deleted_here_stays_deleted(store: EventStore, source: EventStore) -> None:
+    await source.append("order-1", [event(), event()], expected_version=NO_STREAM)
+    await source.truncate_stream("order-1", 2)
+    await store.delete_stream("order-1", expected_version=ANY)
+    assert "is deleted in this store" in (await refused(store, source)).reason
+
+
+@pytest.mark.parametrize("change", ["data", "metadata", "event_type", "created_at", "stream_id"])
+async def test_an_event_that_is_stored_and_not_the_same_is_refused(
+    store: EventStore, source: EventStore, change: str
+) -> None:
+    await source.append("order-1", [event()], expected_version=NO_STREAM)
+    header, line, end = await export_of(source)
+    await import_lines(store, [header, line, end])
+    before = await contents_of(store)
+    fields = msgspec.json.decode(line)
+    other = {"data": {"a": 1}, "metadata": {"a": 1}, "created_at": "2001-01-01T00:00:00Z"}.get(change, "other")
+    with pytest.raises(ImportConflict) as refusal:
+        await import_lines(store, [header, msgspec.json.encode({**fields, change: other}) + b"\n", end])
+    assert "is in this store already" in refusal.value.reason
+    assert await contents_of(store) == before
+
+
+async def test_time_does_not_go_back_in_a_stream(store: EventStore, source: EventStore) -> None:
+    header, end = await export_of(source)
+    await store.append("order-1", [event()], expected_version=NO_STREAM)
+    line = {
+        "record": "event", "stream_id": "order-1", "version": 2, "global_position": 7, "event_type": "Happened",
+        "event_id": "01a213d3-8f4b-76ff-b7bb-3f81c95a1a37", "created_at": "1999-01-01T00:00:00Z", "data": {},
+        "metadata": {},
+    }  # fmt: skip
+    stream = {"record": "stream", "stream_id": "order-1", "version": 2, "first_version": 2, "deleted": False}
+    header = header.replace(b'"head":0', b'"head":7')
+    end = end.replace(b'"events":0,"streams":0', b'"events":1,"streams":1')
+    with pytest.raises(ImportConflict, match="of a later time than version 2"):
+        await import_lines(store, [header, *(msgspec.json.encode(it) + b"\n" for it in (line, stream)), end])
+
+
+async def test_an_emptied_stream_does_not_empty_one_that_may_be_another(store: EventStore, source: EventStore) -> None:
+    for one in (store, source):
+        await one.append("order-1", [event()], expected_version=NO_STREAM)
+    await source.delete_stream("order-1", expected_version=ANY, erase=True)
+    assert "truncate or delete it here first" in (await refused(store, source)).reason
+
+
+async def test_a_stream_that_lacks_what_was_truncated_is_refused(store: EventStore, source: EventStore) -> None:
+    await store.append("order-1", [event()], expected_version=NO_STREAM)
+    await source.append("order-1", [event() for _ in range(4)], expected_version=NO_STREAM)
+    await source.truncate_stream("order-1", 3)
+    assert "is at version 1 here" in (await refused(store, source)).reason
+
+
+async def test_a_deleted_stream_does_not_delete_one_that_went_on(store: EventStore, source: EventStore) -> None:
+    await source.append("order-1", [event()], expected_version=NO_STREAM)
+    await import_lines(store, await export_of(source))
+    await store.append("order-1", [event()], expected_version=1)
+    await source.delete_stream("order-1", expected_version=ANY)
+    assert "is at version 2 here and at 1 in the export" in (await refused(store, source)).reason
+
+
+async def test_a_store_with_other_events_takes_all_but_checkpoints_and_consumers(
+    store: EventStore, source: EventStore
+) -> None:
+    await fill_with_everything(source)
+    await store.append("mine-1", [event()], expected_version=NO_STREAM)
+    assert "leave checkpoints and consumers out" in (await refused(store, source)).reason
+    imported = await import_lines(store, await export_of(source), consumers=False)
+    there, here = await contents_of(source), await contents_of(store)
+    assert here.events[1:] == there.events
+    assert here.snapshots == there.snapshots
+    assert (imported.checkpoints, imported.consumers, imported.kept) == (0, 0, 0)
+    assert (here.read_by, here.consumers) == ({}, {})
+    assert (await store.verify()).is_sound
+
+
+async def test_other_events_among_those_imported_keep_checkpoints_out(store: EventStore, source: EventStore) -> None:
+    """They came after the import had looked at the beginning of the log."""
+    await fill_with_everything(source)
+    lines = await export_of(source)
+    await import_lines(store, lines, consumers=False)
+    await store.append("mine-1", [event()], expected_version=NO_STREAM)
+    await source.append("order-1", [NewEvent("Later", {})], expected_version=3)
+    with pytest.raises(ImportConflict, match="other events stand among"):
+        await import_lines(store, await export_of(source))
+    assert await store.load_checkpoint("reader") == 0
+    assert [status async for status in store.consumers()] == []
+
+
+async def test_a_store_keeps_the_checkpoints_that_it_has(store: EventStore, source: EventStore) -> None:
+    recorded = await source.append("order-1", [event()], expected_version=NO_STREAM)
+    await source.save_checkpoint("reader", recorded[0].global_position, expected=0)
+    await store.save_checkpoint("reader", 77, expected=0)
+    imported = await import_lines(store, await export_of(source))
+    assert (imported.checkpoints, imported.kept) == (0, 1)
+    assert await store.load_checkpoint("reader") == 77
+
+
+async def test_events_in_another_order_are_refused(store: EventStore, source: EventStore) -> None:
+    for stream_id in ("order-1", "order-2"):
+        await source.append(stream_id, [event()], expected_version=NO_STREAM)
+    header, first, second, end = await export_of(source)
+    await import_lines(store, [header, first, second, end])
+    swapped = [first.replace(b'"global_position":1', b'"global_position":2')]
+    swapped.insert(0, second.replace(b'"global_position":2', b'"global_position":1'))
+    with pytest.raises(ImportConflict, match="in another order"):
+        await import_lines(store, [header, *swapped, end])
+
+
+async def test_a_file_that_cannot_be_read_twice_is_refused(source: EventStore) -> None:
+    class Pipe:
+        def seekable(self) -> bool:
+            return False
+
+    with pytest.raises(InvalidArgument, match="read twice"):
+        await source.import_from(Pipe())  # type: ignore[arg-type]
+
+
+async def test_a_backend_that_cannot_restore_says_so() -> None:
+    class Plain(MemoryBackend):
+        capabilities = MemoryBackend.capabilities - {Capability.RESTORE}
+
+    async with EventStore(Plain()) as store:
+        lines = await export_of(store)
+        with pytest.raises(CapabilityNotSupported, match="RESTORE"):
+            await import_lines(store, lines)
+
+
+async def test_a_closed_store_says_so(source: EventStore) -> None:
+    lines = await export_of(source)
+    await source.close()
+    with pytest.raises(StoreNotOpen):
+        await import_lines(source, lines)
+    with pytest.raises(StoreNotOpen):
+        await collect(source.export())
+
+
+async def test_a_store_without_a_beginning_is_exported_as_such(source: EventStore) -> None:
+    assert len(await export_of(source)) == 2
+    assert (await source.import_from(as_file(await export_of(source)))).events == 0

@@ -1,0 +1,131 @@
+"""Who reads the log goes on in the other store where it was, whatever the positions are there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from eventstore import ANY, NO_STREAM, EventStore, NewEvent, RecordedEvent, WrongExpectedVersion, open_store
+from eventstore_conformance.observing import collect
+from tests.engines import ENGINES, url_for
+from tests.moving.contents import export_of, fill_with_everything, import_lines, picky_consumer
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture(params=ENGINES)
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[EventStore]:
+    async with open_store(url_for(request)) as store:
+        yield store
+
+
+@pytest_asyncio.fixture
+async def source(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EventStore]:
+    async with open_store(f"sqlite:///{tmp_path_factory.mktemp('source')}/events.db") as store:
+        yield store
+
+
+def numbers(first: int, last: int) -> list[NewEvent]:
+    return [NewEvent("Counted", {"n": number}) for number in range(first, last + 1)]
+
+
+async def test_a_consumer_goes_on_where_it_was(store: EventStore, source: EventStore) -> None:
+    seen: list[int] = []
+
+    async def note(event: RecordedEvent) -> None:
+        seen.append(event.data["n"])
+
+    # Positions that nothing stands at any more: those of the other store are others.
+    await source.append("gone-1", numbers(-9, 0), expected_version=NO_STREAM)
+    await source.truncate_stream("gone-1", 11)
+    await source.append("order-1", numbers(1, 5), expected_version=NO_STREAM)
+    await source.append("order-2", numbers(6, 9), expected_version=NO_STREAM)
+    await source.consumer("counting", note, partitions=3).run_until_caught_up()
+    assert sorted(seen) == list(range(1, 10))
+    await source.append("order-1", numbers(10, 12), expected_version=5)
+    await import_lines(store, await export_of(source))
+    seen.clear()
+    await store.consumer("counting", note, partitions=3).run_until_caught_up()
+    assert seen == [10, 11, 12]
+
+
+async def test_a_consumer_that_begins_late_begins_as_late(store: EventStore, source: EventStore) -> None:
+    """Its settings tell where a partition begins that has not begun."""
+    seen: list[int] = []
+
+    async def note(event: RecordedEvent) -> None:
+        seen.append(event.data["n"])
+
+    await source.append("gone-1", numbers(-9, 0), expected_version=NO_STREAM)
+    await source.truncate_stream("gone-1", 11)
+    recorded = await source.append("order-1", numbers(1, 5), expected_version=NO_STREAM)
+    consumer = source.consumer("late", note, after=recorded[2].global_position)
+    await consumer.run_until_caught_up()
+    await consumer.reset(recorded[3].global_position)
+    await import_lines(store, await export_of(source))
+    seen.clear()
+    await store.consumer("late", note).run_until_caught_up()
+    assert seen == [5]
+
+
+async def test_parked_events_can_be_replayed(store: EventStore, source: EventStore) -> None:
+    await fill_with_everything(source)
+    await import_lines(store, await export_of(source))
+    consumer = picky_consumer(store)
+    parked = await consumer.parked()
+    assert [(kept.event and kept.event.stream_id, kept.event and kept.event.version) for kept in parked] == [
+        ("order-1", 1),
+        ("order-1", 3),
+    ]
+    seen: list[int] = []
+
+    async def accept(event: RecordedEvent) -> None:
+        seen.append(event.version)
+
+    mended = store.consumer("picky", accept, partitions=2)
+    await mended.replay()
+    await mended.run_until_caught_up()
+    assert seen == [1, 3]
+    assert await mended.parked() == []
+
+
+async def test_a_parked_event_that_is_in_the_log_no_more_is_left_out(store: EventStore, source: EventStore) -> None:
+    await fill_with_everything(source)
+    await source.truncate_stream("order-1", 2)
+    imported = await import_lines(store, await export_of(source))
+    assert imported.lost_parked == 1
+    assert [kept.event and kept.event.version for kept in await picky_consumer(store).parked()] == [3]
+    assert (await store.verify()).is_sound
+
+
+async def test_a_reader_that_bookmarks_misses_nothing_and_reads_nothing_twice(
+    store: EventStore, source: EventStore
+) -> None:
+    """Positions that were drawn and given up stand between the events."""
+    for number in range(10):
+        await source.append(f"order-{number % 2}", numbers(number, number), expected_version=ANY)
+        with pytest.raises(WrongExpectedVersion):
+            await source.append("order-0", numbers(0, 0), expected_version=99)
+    log = await collect(source.read_all())
+    for index, event in enumerate(log):
+        await source.save_checkpoint(f"reader-{index}", event.global_position, expected=0)
+    await import_lines(store, await export_of(source))
+    for index in range(len(log)):
+        after = await store.load_checkpoint(f"reader-{index}")
+        rest = [event.data["n"] async for event in store.read_all(after=after)]
+        assert rest == list(range(index + 1, 10))
+
+
+async def test_a_worker_stays_where_it_is(store: EventStore, source: EventStore) -> None:
+    """A partition in somebody's hands is in nobody's in the other store, so that nobody waits for a lease."""
+    ended: list[str | None] = []
+
+    async def look(event: RecordedEvent) -> None:
+        await import_lines(store, await export_of(source))
+        ended.extend([part.worker async for status in store.consumers() for part in status.partitions])
+
+    await source.append("order-1", numbers(1, 1), expected_version=NO_STREAM)
+    await source.consumer("busy", look).run_until_caught_up()
+    assert ended == [None]
