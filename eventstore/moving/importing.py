@@ -16,7 +16,7 @@ from eventstore.moving.entries import parse_entry
 from eventstore.moving.log import log_up_to
 from eventstore.moving.placing import MOST_EVENTS, Placing, deleted_here
 from eventstore.moving.positions import Positions
-from eventstore.moving.records import AnyRecord, Checkpoint, ConsumerEntry, Event, Snapshot, Stream
+from eventstore.moving.records import AnyRecord, Checkpoint, ConsumerEntry, Event, Header, Snapshot, Stream
 from eventstore.moving.summary import Imported
 from eventstore.progress import Progress, ProgressCallback
 from eventstore.versions import ANY
