@@ -22,3 +22,4 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 ProgressCallback: TypeAlias = Callable[[Progress], object]
+"""Called now and then while the work goes on."""

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import click
 
-from eventstore.cli.running import progress_shown, run, store_that_is_there
+from eventstore.cli.running import Failed, progress_shown, run, store_that_is_there
 
 
 @click.command(short_help="Write all that a store has to a file.")
@@ -33,7 +33,7 @@ def export(url: str, file: Path | None, overwrite: bool) -> None:
         lines = run(_export(url, sys.stdout.buffer))
     else:
         if file.exists() and not overwrite:
-            raise click.ClickException(f"{file} is there already: name another file, or pass --overwrite")
+            raise Failed(f"{file} is there already: name another file, or pass --overwrite")
         with _complete_or_absent(file) as output:
             lines = run(_export(url, output))
     click.echo(f"exported {lines:,} lines", err=True)
@@ -61,6 +61,6 @@ def _complete_or_absent(file: Path) -> Iterator[BinaryIO]:
             os.fsync(output.fileno())
         part.replace(file)
     except OSError as error:
-        raise click.ClickException(str(error)) from error
+        raise Failed(str(error)) from error
     finally:
         part.unlink(missing_ok=True)

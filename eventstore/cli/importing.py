@@ -18,6 +18,7 @@ from eventstore.events import DEFAULT_MAX_EVENT_SIZE
 from eventstore.moving.checking import Checked, check_file
 from eventstore.moving.importing import import_file
 from eventstore.progress import ProgressCallback
+from eventstore.wording import counted
 
 
 @click.command("import", short_help="Bring an exported store into another one.")
@@ -49,7 +50,7 @@ def import_(url: str, file: Path | None, check: bool, without_consumers: bool, m
         if not check:
             imported = run(_import(url, source, checked, max_event_size, progress, consumers=not without_consumers))
     if imported is None:
-        click.echo(f"sound: {checked.events:,} events up to position {checked.head}")
+        click.echo(f"sound: {counted(checked.events, 'event')} up to position {checked.head}")
     else:
         click.echo(str(imported))
 

@@ -56,8 +56,9 @@ async def read_lines(file: BinaryIO, max_event_size: int) -> AsyncIterator[Line]
             raise InvalidExport(number, f"it is longer than {longest:,} bytes, which none can be within the limits")
         try:
             yield Line(number, decode_line(text))
-        except (msgspec.DecodeError, RecursionError, OverflowError) as error:
-            raise InvalidExport(number, str(error)) from error
+        except (ValueError, RecursionError) as error:
+            where = "" if text.endswith(b"\n") else "the file ends within it, or it is no JSON: "
+            raise InvalidExport(number, f"{where}{error}") from error
         if number % _LINES_AT_A_TIME == 0:
             await asyncio.sleep(0)
     if number == 0:

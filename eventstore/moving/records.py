@@ -106,7 +106,7 @@ RECORDS: Final[tuple[type[AnyRecord], ...]] = (Header, Event, Stream, Snapshot, 
 
 _encode = msgspec.json.Encoder().encode
 decode_line = msgspec.json.Decoder(AnyRecord).decode
-"""Return the record of a line, or raise `msgspec.DecodeError`, or `RecursionError`."""
+"""Return the record of a line, or raise `ValueError` or `RecursionError`."""
 
 
 def encode_line(record: AnyRecord) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from eventstore.wording import counted
+
 
 class Imported(msgspec.Struct, frozen=True):
     """How much of an export was stored, and what was not.
@@ -27,14 +29,14 @@ class Imported(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         parts = [
-            f"{self.events:,} events stored",
+            f"{counted(self.events, 'event')} stored",
             f"{self.already_stored:,} stored before" if self.already_stored else "",
-            f"{self.left_out:,} truncated ones left out" if self.left_out else "",
-            f"{self.streams:,} streams truncated or deleted" if self.streams else "",
-            f"{self.snapshots:,} snapshots" if self.snapshots else "",
-            f"{self.checkpoints:,} checkpoints" if self.checkpoints else "",
-            f"{self.consumers:,} consumers" if self.consumers else "",
-            f"{self.kept:,} checkpoints and consumers that were there left as they are" if self.kept else "",
-            f"{self.lost_parked:,} parked events that are in the log no more left out" if self.lost_parked else "",
+            f"{counted(self.left_out, 'truncated event')} left out" if self.left_out else "",
+            f"{counted(self.streams, 'stream')} truncated or deleted" if self.streams else "",
+            counted(self.snapshots, "snapshot") if self.snapshots else "",
+            counted(self.checkpoints, "checkpoint") if self.checkpoints else "",
+            counted(self.consumers, "consumer") if self.consumers else "",
+            f"{self.kept:,} of the checkpoints and consumers were there and stay as they are" if self.kept else "",
+            f"{counted(self.lost_parked, 'parked event')} not in the log any more" if self.lost_parked else "",
         ]
         return ", ".join(part for part in parts if part)

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from eventstore.wording import counted
+
 DEFAULT_MOST_PROBLEMS: Final = 100
 """How many problems are listed, unless more or fewer are asked for; the rest are counted."""
 
@@ -114,19 +116,19 @@ class Verification(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         looked_at = (
-            f"{self.events:,} events up to position {self.head}, {self.streams:,} streams, "
-            f"{self.snapshots:,} snapshots, {self.checkpoints:,} checkpoints, "
-            f"{self.consumer_entries:,} consumer entries"
+            f"{counted(self.events, 'event')} up to position {self.head}, {counted(self.streams, 'stream')}, "
+            f"{counted(self.snapshots, 'snapshot')}, {counted(self.checkpoints, 'checkpoint')}, "
+            f"{counted(self.consumer_entries, 'consumer entry')}"
         )
         if self.is_sound:
             return f"sound: {looked_at}"
-        lines = [f"{len(self.problems) + self.more_problems:,} problems in {looked_at}", *map(str, self.problems)]
+        lines = [
+            f"{counted(len(self.problems) + self.more_problems, 'problem')} in {looked_at}",
+            *map(str, self.problems),
+        ]
         if self.more_problems:
             lines.append(f"and {self.more_problems:,} more")
         return "\n".join(lines)
-
-
-"""Called now and then while a store is verified."""
 
 
 class Findings:

@@ -119,7 +119,7 @@ async def found_after(url: str, path: Path, statements: str) -> list[Found]:
 async def test_a_sound_file_is_sound(filled: str) -> None:
     async with open_store(filled) as store:
         assert str(await store.verify()) == (
-            "sound: 13 events up to position 17, 5 streams, 2 snapshots, 1 checkpoints, 2 consumer entries"
+            "sound: 13 events up to position 17, 5 streams, 2 snapshots, 1 checkpoint, 2 consumer entries"
         )
 
 
