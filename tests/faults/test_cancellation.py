@@ -14,6 +14,7 @@ import pytest_asyncio
 from eventstore import ANY, EventStore, NewEvent, StreamWrite, open_store
 from tests.engines import ENGINES, url_for
 from tests.faults.cancelling import PATIENCE, Cancelled, Moment, cancelled_at
+from tests.moving.making import file_of_events
 
 pytestmark = pytest.mark.asyncio
 
@@ -72,6 +73,10 @@ async def append_many(store: EventStore, key: str) -> None:
     await store.append_many([StreamWrite(f"a-{key}", events(2), 0), StreamWrite(f"b-{key}", events(2), ANY)])
 
 
+async def import_file(store: EventStore, key: str) -> None:
+    await store.import_from(file_of_events((f"a-{key}", 1), (f"b-{key}", 1), (f"a-{key}", 2)))
+
+
 async def run_transaction(store: EventStore, key: str) -> None:
     async with store.transaction() as tx:
         await tx.append(f"a-{key}", events(2), expected_version=0)
@@ -83,6 +88,7 @@ async def run_transaction(store: EventStore, key: str) -> None:
 WRITES = {
     "append": Write(nothing, append, versions),
     "append_many": Write(nothing, append_many, versions),
+    "import_from": Write(nothing, import_file, versions),
     "transaction": Write(nothing, run_transaction, all_of_it),
     "truncate_stream": Write(three_events, lambda store, key: store.truncate_stream(f"a-{key}", 3), info),
     "delete_stream": Write(
