@@ -7,13 +7,14 @@ when it refuses, is the contract between the two, and shows only to who calls it
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 import msgspec
 
-from eventstore import Capability, EventStore, RecordedEvent
+from eventstore import Capability, EventStore, EventStoreError, RecordedEvent
 from eventstore.backend import Conflict, EncodedEvent, RestoredEvent, StreamState
 from eventstore_conformance.outcomes import check_claimed
 
@@ -30,6 +31,7 @@ __all__ = [
     "restore",
     "restore_stream",
     "restored",
+    "restores_unclaimed",
     "some_old_events",
 ]
 
@@ -68,6 +70,14 @@ async def refused(store: EventStore, events: Sequence[RestoredEvent]) -> Conflic
     outcome = await restore(store, events)
     assert isinstance(outcome, Conflict), outcome
     return outcome
+
+
+async def restores_unclaimed(store: EventStore) -> bool:
+    """Tell whether a store restores although its backend does not claim it; the method may as well be missing."""
+    outcome: object = None
+    with suppress(AttributeError, NotImplementedError, EventStoreError):
+        outcome = await store._backend.restore([an_old_event("unclaimed-1", 1, LONG_AGO)])
+    return isinstance(outcome, tuple)
 
 
 # --- What is restored ------------------------------------------------------------------------------------------------

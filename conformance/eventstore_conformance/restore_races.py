@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from eventstore import EventStore, StoreUnavailable, WrongExpectedVersion
+from eventstore import Capability, EventStore, StoreUnavailable, WrongExpectedVersion
 from eventstore_conformance.chapter import Chapter
 from eventstore_conformance.faults import Follower, lose, warm_up
 from eventstore_conformance.hooks import Line
@@ -22,6 +22,7 @@ from eventstore_conformance.observing import (
     take,
 )
 from eventstore_conformance.ordering import append_from_many_tasks
+from eventstore_conformance.outcomes import check_claimed
 from eventstore_conformance.primitives import (
     FAR_AHEAD,
     Conflict,
@@ -42,6 +43,7 @@ class RestoreRaces(Chapter):
     async def test_those_who_wait_are_woken_by_a_restore(self, two_stores: tuple[EventStore, EventStore]) -> None:
         """RESTORE-22: Subscriptions to the log and to a stream, here and elsewhere, get what is restored meanwhile."""
         store, second = two_stores
+        check_claimed(store, Capability.RESTORE)
         subscriptions = [reader.subscribe() for reader in two_stores]
         subscriptions += [reader.subscribe_stream("order-1") for reader in two_stores]
         for number in range(3):
@@ -55,6 +57,7 @@ class RestoreRaces(Chapter):
     async def test_a_follower_misses_nothing_that_is_restored(self, two_stores: tuple[EventStore, EventStore]) -> None:
         """RESTORE-23: Beside appends and restores a reader that bookmarks what it saw last gets every event once."""
         store, second = two_stores
+        check_claimed(store, Capability.RESTORE)
         stored = []
 
         async def restore_some(writer: EventStore, number: int) -> None:
@@ -138,6 +141,7 @@ class RestoreRaces(Chapter):
     @pytest.mark.parametrize("turns", [0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 25])
     async def test_a_cancelled_restore_happened_wholly_or_not_at_all(self, store: EventStore, turns: int) -> None:
         """RESTORE-27: A restore cancelled at any point is whole or absent; sent again, it tells."""
+        check_claimed(store, Capability.RESTORE)
         for attempt in range(5):
             name = f"cancelled-{attempt}"
             events = in_turn(some_old_events(name, 3), some_old_events(f"{name}-too", 3))

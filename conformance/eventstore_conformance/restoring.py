@@ -47,6 +47,7 @@ from eventstore_conformance.primitives import (
     refused,
     restore_stream,
     restored,
+    restores_unclaimed,
     some_old_events,
 )
 from eventstore_conformance.verify import verified
@@ -61,6 +62,8 @@ class Restore(Chapter):
 
     async def test_restored_events_are_read_as_they_were_recorded(self, store: EventStore) -> None:
         """RESTORE-01: Versions, ids, types, payloads, times to the microsecond are kept; positions are as returned."""
+        if Capability.RESTORE not in store.capabilities:
+            raise NotClaimed(Capability.RESTORE, works=await restores_unclaimed(store))
         times = [LONG_AGO, LONG_AGO, datetime.fromisoformat("2001-09-09T01:46:39.999999Z"), FAR_AHEAD]
         events = [
             an_old_event("order-1", n, created_at, event_type=f"Old{n}", data={"n": [n]}, metadata={"m": n})
