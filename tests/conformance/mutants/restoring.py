@@ -430,7 +430,7 @@ class WantsEveryTimeToBeLater(CarelessState):
 
 
 @caught_by("RESTORE-16", "RESTORE-17")
-class ForgetsStreamsWithoutEvents(CarelessState):
+class TakesAMovedStreamForNew(CarelessState):
     """Keeps no row of a stream beside its events: one that has none left is new again after a move."""
 
     def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
