@@ -18,6 +18,8 @@ from eventstore_conformance.names import Names
 from eventstore_conformance.opening import Opening
 from eventstore_conformance.ordering import Ordering
 from eventstore_conformance.reading import ReadAll, ReadStream
+from eventstore_conformance.restore_races import RestoreRaces
+from eventstore_conformance.restoring import Restore
 from eventstore_conformance.snapshots import Snapshots
 from eventstore_conformance.sql_transactions import SqlTransactions
 from eventstore_conformance.stateful import Stateful
@@ -51,6 +53,8 @@ CHAPTERS = (
     Truncate,
     Delete,
     Verify,
+    Restore,
+    RestoreRaces,
     Opening,
     Faults,
     Stateful,

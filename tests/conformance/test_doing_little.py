@@ -15,6 +15,8 @@ from eventstore_conformance.consumer_workers import ConsumerWorkers
 from eventstore_conformance.consumers import Consumers
 from eventstore_conformance.opening import Opening
 from eventstore_conformance.ordering import Ordering
+from eventstore_conformance.restore_races import RestoreRaces
+from eventstore_conformance.restoring import Restore
 from eventstore_conformance.snapshots import Snapshots
 from eventstore_conformance.sql_transactions import SqlTransactions
 from eventstore_conformance.stateful import Stateful
@@ -37,13 +39,13 @@ class Polling(MemoryBackend):
         await asyncio.sleep(min(timeout, 0.01))
 
 
-class TestModest(Transactions, SqlTransactions, Ordering, Snapshots, Opening, Stateful):
+class TestModest(Transactions, SqlTransactions, Ordering, Snapshots, Restore, RestoreRaces, Opening, Stateful):
     @pytest.fixture
     def make_store(self) -> MakeStore:
         return partial(store_over, Modest)
 
 
-class TestPolling(Subscriptions, StreamSubscriptions, Consumers, ConsumerWorkers, ConsumerErrors):
+class TestPolling(Subscriptions, StreamSubscriptions, Consumers, ConsumerWorkers, ConsumerErrors, RestoreRaces):
     @pytest.fixture
     def make_store(self) -> MakeStore:
         return partial(store_over, Polling)

@@ -20,6 +20,8 @@ from eventstore_conformance.in_flight import InFlight
 from eventstore_conformance.lifecycle import Delete, Truncate
 from eventstore_conformance.ordering import Ordering
 from eventstore_conformance.reading import ReadAll, ReadStream
+from eventstore_conformance.restore_races import RestoreRaces
+from eventstore_conformance.restoring import Restore
 from eventstore_conformance.sql_transactions import SqlTransactions
 from eventstore_conformance.verify import Verify
 from tests.conformance.test_postgres import PostgresHooks
@@ -28,6 +30,7 @@ from tests.conformance.test_postgres import PostgresHooks
 LARGER_PARTITIONS: Final[Mapping[str, int]] = {
     "test_a_batch_of_any_size_is_contiguous_and_in_order": 1_000,
     "test_a_large_batch_sent_again_is_recognised": 1_000,
+    "test_many_events_of_many_streams_are_restored_in_one_call": 1_000,
     "test_more_than_a_page_of_everything_is_read": 1_000,
 }
 
@@ -46,6 +49,8 @@ class TestPartitionedPostgres(  # type: ignore[misc]
     Truncate,
     Delete,
     Verify,
+    Restore,
+    RestoreRaces,
 ):
     @pytest_asyncio.fixture
     async def store_url(self, postgres_url: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:

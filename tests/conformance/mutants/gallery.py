@@ -20,6 +20,7 @@ from tests.conformance.mutants import (
     racing,
     reading,
     removing,
+    restoring,
     transacting,
     verifying,
 )
@@ -43,6 +44,7 @@ MODULES = (
     keeping,
     removing,
     verifying,
+    restoring,
     opening,
     faulty,
 )

@@ -35,7 +35,7 @@ class Database:
 class SharedMemory(MemoryBackend):
     """Stores on one database: sound, durable and shared as long as the process lives."""
 
-    capabilities = frozenset({Capability.DURABLE, Capability.SHARED, Capability.TRANSACTIONS, Capability.CONSUMERS})
+    capabilities = MemoryBackend.capabilities | {Capability.DURABLE, Capability.SHARED}
 
     def __init__(self, database: Database) -> None:
         # The base class would begin with an empty state of its own.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 from eventstore import EventStore, Filter, StoreUnavailable
-from eventstore.backend import Direction, LogPage, Outcome, Transaction
+from eventstore.backend import Conflict, Direction, LogPage, Outcome, RestoredEvent, Transaction
 from eventstore.operations import Limits
 from eventstore_conformance.hooks import Line, Server
 from eventstore_memory.backend import MemoryTransaction
@@ -99,6 +99,9 @@ class RemoteBackend(SharedMemory):
 
     async def append(self, transactions: Sequence[Transaction]) -> Sequence[Outcome]:
         return await self.world.call(super().append, transactions)
+
+    async def restore(self, events: Sequence[RestoredEvent]) -> tuple[int, ...] | Conflict:
+        return await self.world.call(super().restore, events)
 
     async def read_all(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
         return await self.world.call(super().read_all, start, limit, direction, filter)
