@@ -204,13 +204,11 @@ class EventStore(Operations):
             await ahead.close()
 
     async def _log_page(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
-        self._check_open()
-        return await self._repeatable(self._backend.read_all, start, limit, direction, filter)
+        return await self._while_open(self._backend.read_all, start, limit, direction, filter)
 
     async def head(self) -> int:
         """Return the last position that a reader may bookmark; 0 before the first append. It never decreases."""
-        self._check_open()
-        return await self._repeatable(self._backend.head)
+        return await self._while_open(self._backend.head)
 
     async def verify(
         self, *, progress: ProgressCallback | None = None, most_problems: int = DEFAULT_MOST_PROBLEMS
@@ -228,7 +226,7 @@ class EventStore(Operations):
         # Imported when first needed: few processes ever verify.
         from eventstore.verifying.verifier import Verifier
 
-        return await Verifier(self._backend, self._repeatable, most_problems, progress).run()
+        return await Verifier(self._backend, self._while_open, most_problems, progress).run()
 
     # --- Moving --------------------------------------------------------------------------------------------------
 
@@ -247,7 +245,7 @@ class EventStore(Operations):
         # Imported when first needed, as below: few processes ever move a store.
         from eventstore.moving.exporting import export_lines
 
-        return export_lines(self._backend, self._repeatable, self._limits.page_size, progress)
+        return export_lines(self._backend, self._while_open, self._limits.page_size, progress)
 
     async def import_from(
         self, file: BinaryIO, *, consumers: bool = True, progress: ProgressCallback | None = None
@@ -326,8 +324,7 @@ class EventStore(Operations):
         return Subscription(Source(begin, read, wait, self._check_open))
 
     async def _wait(self, after: int, timeout: float = LONGEST_WAIT) -> None:
-        self._check_open()
-        await self._repeatable(self._backend.wait, after, timeout)
+        await self._while_open(self._backend.wait, after, timeout)
 
     # --- Consumers -----------------------------------------------------------------------------------------------
 
@@ -447,6 +444,11 @@ class EventStore(Operations):
             if self._retry_timeout == 0:
                 raise
             return await call_again(error, self._retry_timeout, partial(call, *args, **kwargs))
+
+    async def _while_open(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a primitive that reads: one of many, between which the store may be closed."""
+        self._check_open()
+        return await self._repeatable(call, *args, **kwargs)
 
     async def _once(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

@@ -23,6 +23,7 @@ from eventstore import (
     open_store,
 )
 from tests.engines import ENGINES, url_for
+from tests.moving.making import file_of_events
 
 pytestmark = pytest.mark.asyncio
 
@@ -91,6 +92,8 @@ CALLS: dict[str, Call] = {
     "consumer.reset": lambda store: store.consumer("reader", handle).reset(),
     "consumers": lambda store: all_of(store.consumers()),
     "verify": lambda store: store.verify(),
+    "export": lambda store: all_of(store.export()),
+    "import_from": lambda store: store.import_from(file_of_events(("cart-9", 1))),
 }
 """Every call of the public API that asks the database for something."""
 
