@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from operator import itemgetter
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection
@@ -22,6 +23,7 @@ from eventstore.backend import (
     Transaction,
 )
 from eventstore.batches import Batch, batches
+from eventstore.events import RecordedEvent
 from eventstore.versions import version_range
 from eventstore_postgres.arrays import BigintArray, TextArray, UuidArray
 from eventstore_postgres.fetching import fetch
@@ -108,24 +110,13 @@ async def _append_group(queries: Queries, connection: AsyncConnection, batch: Ba
 
 
 async def _find_conflicts(queries: Queries, connection: AsyncConnection, refused: Batch) -> list[Conflict]:
-    """Read, at one instant, why transactions were not stored."""
     appends = [append for transaction in refused for append in transaction]
-    rows = await fetch(
+    states, stored = await find_facts(
+        queries,
         connection,
-        queries["conflict"],
-        {
-            "stream_ids": TextArray(append.stream_id for append in appends),
-            "event_ids": UuidArray(event.event_id for append in appends for event in append.events),
-        },
+        [append.stream_id for append in appends],
+        [event.event_id for append in appends for event in append.events],
     )
-    states = {
-        appends[number - 1].stream_id: StreamState(appends[number - 1].stream_id, version, deleted)
-        for number, version, deleted, *_ in rows
-    }
-    stored = {event.event_id: event for event in (recorded_event(row[3:]) for row in rows if row[3] is not None)}
-    if stored:
-        # Sent again, they are about to be acknowledged: not before they are as safe as when they are stored.
-        await fetch(connection, queries["confirm"], {})
     return [
         Conflict(
             tuple(states[append.stream_id] for append in transaction),
@@ -135,6 +126,22 @@ async def _find_conflicts(queries: Queries, connection: AsyncConnection, refused
         )
         for transaction in refused
     ]
+
+
+async def find_facts(
+    queries: Queries, connection: AsyncConnection, stream_ids: Sequence[str], event_ids: Iterable[UUID]
+) -> tuple[dict[str, StreamState], dict[UUID, RecordedEvent]]:
+    """Read, at one instant, why events were not stored: the state of each stream, and the events that have the ids."""
+    rows = await fetch(
+        connection, queries["conflict"], {"stream_ids": TextArray(stream_ids), "event_ids": UuidArray(event_ids)}
+    )
+    named = dict(enumerate(stream_ids, 1))
+    states = {named[number]: StreamState(named[number], version, deleted) for number, version, deleted, *_ in rows}
+    stored = {event.event_id: event for event in (recorded_event(row[3:]) for row in rows if row[3] is not None)}
+    if stored:
+        # Sent again, they are about to be acknowledged: not before they are as safe as when they are stored.
+        await fetch(connection, queries["confirm"], {})
+    return states, stored
 
 
 def _event_parameters(transaction: Transaction) -> dict[str, object]:
@@ -169,7 +176,7 @@ def _stream_parameters(batch: Batch, *, lock_timeout: str | None) -> dict[str, o
         "highest": BigintArray([highest for _, highest in ranges]),
         "offsets": BigintArray(offsets[:-1]),
         "numbers": BigintArray(numbers),
-        **_columns(events),
+        **columns_of(events),
     }
 
 
@@ -189,11 +196,12 @@ def _parameters(batch: Batch, *, lock_timeout: str | None) -> dict[str, object]:
         "highest": BigintArray([highest for _, highest in ranges]),
         "numbers": BigintArray([number for number, _, _ in events]),
         "places": BigintArray([place for _, place, _ in events]),
-        **_columns([event for _, _, event in events]),
+        **columns_of([event for _, _, event in events]),
     }
 
 
-def _columns(events: Sequence[EncodedEvent]) -> dict[str, object]:
+def columns_of(events: Sequence[EncodedEvent]) -> dict[str, object]:
+    """Return the parameters that are the events themselves."""
     return {
         "event_ids": UuidArray([event.event_id for event in events]),
         "event_types": TextArray([event.event_type for event in events]),

@@ -8,6 +8,7 @@ and bytes, all big-endian.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from struct import Struct
 from typing import Final
 from uuid import UUID
@@ -16,9 +17,12 @@ from psycopg import AsyncConnection
 from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 
+from eventstore_postgres.rows import microseconds_of
+
 _TEXT_OID: Final = 25
 _BIGINT_OID: Final = 20
 _UUID_OID: Final = 2950
+_TIMESTAMPTZ_OID: Final = 1184
 
 _header = Struct(">iiIii").pack  # dimensions, has nulls, element type, length, lower bound
 _length = Struct(">i").pack
@@ -55,6 +59,15 @@ class BigintArray(bytes):
         return super().__new__(cls, _header(1, 0, _BIGINT_OID, len(elements), 1) + b"".join(elements))
 
 
+class TimeArray(bytes):
+    """A parameter of type `timestamptz[]`."""
+
+    def __new__(cls, values: Iterable[datetime]) -> TimeArray:
+        """Lay out times, whatever the time zone of the session."""
+        elements = [_bigint(8, microseconds_of(value)) for value in values]
+        return super().__new__(cls, _header(1, 0, _TIMESTAMPTZ_OID, len(elements), 1) + b"".join(elements))
+
+
 class _ArrayDumper(Dumper):
     format = Format.BINARY
 
@@ -74,8 +87,13 @@ class _BigintArrayDumper(_ArrayDumper):
     oid = 1016
 
 
+class _TimeArrayDumper(_ArrayDumper):
+    oid = 1185
+
+
 def register_arrays(connection: AsyncConnection) -> None:
     """Teach a connection these classes; nothing else about it changes."""
     connection.adapters.register_dumper(TextArray, _TextArrayDumper)
     connection.adapters.register_dumper(UuidArray, _UuidArrayDumper)
     connection.adapters.register_dumper(BigintArray, _BigintArrayDumper)
+    connection.adapters.register_dumper(TimeArray, _TimeArrayDumper)

@@ -15,12 +15,14 @@ from eventstore.backend import (
     Appended,
     Capability,
     Checkpoint,
+    Conflict,
     Deferred,
     Direction,
     EncodedSnapshot,
     LogPage,
     Outcome,
     Place,
+    RestoredEvent,
     Transaction,
 )
 from eventstore.cancellation import heeding_cancellation, uninterrupted
@@ -35,9 +37,10 @@ from eventstore_postgres.notifications import Notifications
 from eventstore_postgres.partitions import Partitions
 from eventstore_postgres.pool import Pool
 from eventstore_postgres.queries import Queries
+from eventstore_postgres.restoring import RestoringSession
 from eventstore_postgres.rows import time_of
 from eventstore_postgres.schema import found_version, require_current, require_sound_log, upgrade
-from eventstore_postgres.session import PostgresSession, PostgresTransaction
+from eventstore_postgres.session import PostgresTransaction
 from eventstore_postgres.settled import SettledLog
 
 DEFAULT_CONNECT_TIMEOUT: Final = 5
@@ -54,7 +57,7 @@ _FIRST_LOOK: Final = 0.001
 _LAST_LOOK: Final = 0.05
 
 
-class PostgresBackend(PostgresSession):
+class PostgresBackend(RestoringSession):
     """A store in one schema of a Postgres database, version 13 or newer."""
 
     name = "Postgres"
@@ -184,6 +187,13 @@ class PostgresBackend(PostgresSession):
         if any(isinstance(outcome, Appended) for outcome in outcomes):
             self._committed()
         return outcomes
+
+    async def restore(self, events: Sequence[RestoredEvent]) -> tuple[int, ...] | Conflict:
+        """Store events as another store recorded them, or say why not, and wake those who wait."""
+        outcome = await super().restore(events)
+        if not isinstance(outcome, Conflict):
+            self._committed()
+        return outcome
 
     def _committed(self) -> None:
         self._watch.nudge()

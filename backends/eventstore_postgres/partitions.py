@@ -11,7 +11,7 @@ from typing import Final, TypeAlias, TypeVar
 import psycopg
 from psycopg import AsyncConnection
 
-from eventstore.backend import Appended, Deferred, Outcome, Transaction
+from eventstore.backend import Appended, Deferred, Outcome
 from eventstore.errors import EventStoreError
 from eventstore_postgres.fetching import fetch
 from eventstore_postgres.queries import Queries
@@ -52,18 +52,21 @@ class Partitions:
             _log.debug("no partition could be made when the store was opened: %s", error)
 
     def note(self, outcomes: Sequence[Outcome | Deferred]) -> None:
-        """Have the next partition made, in a task of its own, when the log has come far enough."""
+        """Have the next partition made, in a task of its own, when appends have come far enough."""
         if self._again_above is None or self._making is not None:
             return
         appended = (outcome for outcome in outcomes if isinstance(outcome, Appended))
-        highest = max((stream.positions[-1] for outcome in appended for stream in outcome.streams), default=0)
-        if highest > self._again_above:
+        self.note_position(max((stream.positions[-1] for outcome in appended for stream in outcome.streams), default=0))
+
+    def note_position(self, highest: int) -> None:
+        """Have the next partition made, in a task of its own, when the log has come far enough."""
+        if self._again_above is not None and self._making is None and highest > self._again_above:
             self._making = asyncio.create_task(self._make_ahead(highest), name="eventstore partitions")
 
-    async def with_room(self, write: Callable[[], Awaitable[T]], transactions: Sequence[Transaction] = ()) -> T:
+    async def with_room(self, write: Callable[[], Awaitable[T]], count_events: Callable[[], int] = int) -> T:
         """Do what inserts events, and again where a partition was missing and is made now.
 
-        `write` must leave the connection usable where it fails.
+        `write` must leave the connection usable where it fails. `count_events` is asked then how many it inserts.
         """
         for _ in range(_TRIES):
             try:
@@ -72,7 +75,7 @@ class Partitions:
                 if self._again_above is None or not lacks_partition(error):
                     raise
             # Each try draws its positions anew.
-            await self._make(sum(len(append.events) for transaction in transactions for append in transaction))
+            await self._make(count_events())
         return await write()
 
     async def close(self) -> None:

@@ -14,12 +14,18 @@ from eventstore.events import RecordedEvent, decode_json
 
 # https://www.postgresql.org/docs/current/datatype-datetime.html: microseconds since then, in eight bytes.
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _unpack_bigint = Struct(">q").unpack
 
 
 def time_of(sent: bytes) -> datetime:
     """Return the time of `timestamptz_send`, in UTC."""
     return _EPOCH + timedelta(0, 0, _unpack_bigint(sent)[0])
+
+
+def microseconds_of(time: datetime) -> int:
+    """Return the number that stands for a time, exactly."""
+    return (time - _EPOCH) // _MICROSECOND
 
 
 def recorded_event(row: Sequence[Any]) -> RecordedEvent:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
@@ -41,6 +41,8 @@ from eventstore_postgres.rows import recorded_event
 
 _LOCK_SEED: Final = 0x6576656E74
 
+T = TypeVar("T")
+
 
 class PostgresSession(ABC):
     """Implements `eventstore.backend.Session` over connections that its subclasses provide."""
@@ -67,13 +69,13 @@ class PostgresSession(ABC):
                 outcomes: Sequence[Outcome | Deferred] = [await self._append(connection, it) for it in transactions]
             else:
                 append = partial(append_all, self._queries, connection, transactions)
-                outcomes = await self._partitions.with_room(append, transactions)
+                outcomes = await self._partitions.with_room(append, partial(_count_events, transactions))
         self._partitions.note(outcomes)
         return outcomes
 
     async def _append(self, connection: AsyncConnection, transaction: Transaction) -> Outcome:
         append = partial(append_one, self._queries, connection, transaction, in_transaction=True)
-        outcome = await self._partitions.with_room(append, [transaction])
+        outcome = await self._partitions.with_room(append, partial(_count_events, [transaction]))
         if isinstance(outcome, Conflict) and _is_spurious(transaction, outcome):
             await self._check_isolation(connection)
         return outcome
@@ -159,17 +161,21 @@ class PostgresSession(ABC):
     async def delete_stream(
         self, stream_id: str, expected_version: ExpectedVersion, *, erase: bool
     ) -> StreamState | None:
-        """Put a tombstone on a stream; try again when an append was faster."""
+        """Put a tombstone on a stream."""
         async with self._connected(writes=True) as connection:
-            while True:
-                try:
-                    delete = partial(self._delete, connection, stream_id, expected_version, erase=erase)
-                    return await self._partitions.with_room(delete)
-                except psycopg.errors.UniqueViolation as error:
-                    if error.diag.constraint_name not in DECIDING_INDEXES:
-                        raise
-                    if self._in_transaction:
-                        await self._check_isolation(connection)
+            delete = partial(self._delete, connection, stream_id, expected_version, erase=erase)
+            return await self._guarded(connection, delete)
+
+    async def _guarded(self, connection: AsyncConnection, change: Callable[[], Awaitable[T]]) -> T:
+        """Do what puts a guard into a stream; do it again when an append was faster."""
+        while True:
+            try:
+                return await self._partitions.with_room(change)
+            except psycopg.errors.UniqueViolation as error:
+                if error.diag.constraint_name not in DECIDING_INDEXES:
+                    raise
+                if self._in_transaction:
+                    await self._check_isolation(connection)
 
     async def _delete(
         self, connection: AsyncConnection, stream_id: str, expected_version: ExpectedVersion, *, erase: bool
@@ -184,7 +190,7 @@ class PostgresSession(ABC):
                 return StreamState(stream_id, version, deleted)
             if not deleted:
                 guard = {"stream_id": stream_id, "version": version + 1}
-                await connection.execute(self._queries["guard_deleted_stream"], guard)
+                await connection.execute(self._queries["guard_stream"], guard)
                 await connection.execute(self._queries["delete_snapshots"], {"stream_id": stream_id})
             kept_from = version + 1 if erase else first_version
             await self._remove(connection, stream_id, version, kept_from, created_at, deleted=True)
@@ -336,6 +342,10 @@ class PostgresTransaction(PostgresSession):
         async with self._one_call:
             with heeding_cancellation(), translated_failures(in_transaction=True):
                 yield self._connection
+
+
+def _count_events(transactions: Sequence[Transaction]) -> int:
+    return sum(len(append.events) for transaction in transactions for append in transaction)
 
 
 def _is_spurious(transaction: Transaction, conflict: Conflict) -> bool:

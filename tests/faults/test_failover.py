@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from eventstore import NO_STREAM, NewEvent, StoreReadOnly, StoreUnavailable, open_store
+from eventstore.backend import Conflict, StreamState
+from eventstore_postgres import PostgresBackend
 from tests.faults.clients import clients_on
 from tests.faults.servers import frozen
 from tests.faults.standby import Standby, require_synchronous, until_true
 from tests.postgres.driving import streams_seen
+from tests.postgres.restoring.driving import opened, restored
 from tests.postgres_server import PostgresServer, default_binaries
 from tests.proxy import Proxy
 
@@ -87,3 +91,37 @@ async def test_a_repeated_append_is_not_acknowledged_before_the_standby_has_it(
     async with open_store(standby.url()) as store:
         assert [event async for event in store.read_stream("order-1")] == [recorded]
         assert await streams_seen(store) == ["order-0", "order-1"]
+
+
+RESTORED = restored("order-1")
+
+
+@pytest.mark.parametrize(
+    "restore",
+    [
+        lambda backend: backend.restore([RESTORED]),
+        lambda backend: backend.restore_stream("order-1", 1),
+    ],
+    ids=["restore", "restore_stream"],
+)
+async def test_what_is_restored_again_is_not_acknowledged_before_the_standby_has_it(
+    primary: PostgresServer, standby: Standby, restore: Callable[[PostgresBackend], Coroutine[Any, Any, object]]
+) -> None:
+    async with opened(f"{primary.url()}?call_timeout=1") as backend:
+        await backend.restore([restored("order-0")])
+        with frozen(standby):
+            restoring = asyncio.ensure_future(restore(backend))
+            await until_true(primary, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+            restoring.cancel()
+            await asyncio.wait([restoring])
+            assert await backend.stream_info("order-1") is not None
+            with pytest.raises(StoreUnavailable) as caught:
+                await restore(backend)
+            assert caught.value.outcome_unknown
+        found = await restore(backend)
+    assert isinstance(found, (Conflict, StreamState))
+    await fail_over(primary, standby)
+    async with opened(standby.url()) as backend:
+        info = await backend.stream_info("order-1")
+        assert info is not None
+        assert info.version == 1

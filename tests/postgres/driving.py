@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import psycopg
 
-from eventstore import ANY, EventStore, Filter, NewEvent, RecordedEvent
+from eventstore import ANY, EventStore, Filter, NewEvent, RecordedEvent, Subscription
 
 
 def event() -> NewEvent:
@@ -64,3 +64,12 @@ async def until_listeners_are(number: int, url: str) -> None:
     async with asyncio.timeout(20):
         while await listeners(url) != number:  # noqa: ASYNC110 - the server tells nobody
             await asyncio.sleep(0.01)
+
+
+async def waiting(events: Subscription) -> asyncio.Task[RecordedEvent]:
+    """Return a task that waits for a subscription's next event."""
+    await events.begin()
+    task = asyncio.create_task(anext(events))
+    while not events.is_caught_up:  # noqa: ASYNC110 - its own task says so
+        await asyncio.sleep(0.001)
+    return task

@@ -1,4 +1,4 @@
-"""Many writers at once, for the tests of the settled log: quick, slow, rolling back, and on connections of their own.
+"""Many writers at once, for the tests of the settled log: quick, slow, rolling back, restoring, on lines of their own.
 
 Run as `python -m tests.postgres.settled_load URL SEED`, it appends and prints the ids of what was committed.
 """
@@ -13,6 +13,8 @@ from contextlib import suppress
 import psycopg
 
 from eventstore import ANY, EventStore, NewEvent, StoreTransaction, open_store
+from eventstore.backend import Conflict
+from tests.postgres.restoring.driving import backend_of, restored
 
 WRITERS = 6
 APPENDS = 40
@@ -37,9 +39,12 @@ async def _writer(store: EventStore, url: str, number: int, chance: random.Rando
             # The pauses are the load's shape: how long a transaction with a position drawn stays open.
             pause = chance.choice([0, 0, 0.001, 0.01, 0.03])
             rolls_back = chance.random() < 0.2
-            match chance.choice(["append", "transaction", "bind"]):
+            match chance.choice(["append", "restore", "transaction", "bind"]):
                 case "append":
                     await store.append(f"load-{number}", events, expected_version=ANY)
+                    rolls_back = False
+                case "restore":
+                    await _restore(store, f"load-restored-{chance.getrandbits(64)}", events)
                     rolls_back = False
                 case "transaction":
                     with suppress(_RollBack):
@@ -53,6 +58,17 @@ async def _writer(store: EventStore, url: str, number: int, chance: random.Rando
             if not rolls_back:
                 committed += [str(event.event_id) for event in events]
     return committed
+
+
+async def _restore(store: EventStore, stream_id: str, events: list[NewEvent]) -> None:
+    outcome = await backend_of(store).restore(
+        [
+            restored(stream_id, version, event_id=event.event_id, event_type="Loaded")
+            for version, event in enumerate(events, 1)
+        ]
+    )
+    if isinstance(outcome, Conflict):
+        raise TypeError(f"nothing stands against {stream_id}, but the restore was refused: {outcome}")
 
 
 async def _append_slowly(

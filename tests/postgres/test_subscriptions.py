@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from psycopg import sql
 
-from eventstore import END, Filter, NewEvent, RecordedEvent, Subscription, open_store
+from eventstore import END, Filter, NewEvent, open_store
 from eventstore_conformance.observing import take
-from tests.postgres.driving import append, append_in_flight, connected, event, until_listeners_are
+from tests.postgres.driving import append, append_in_flight, connected, event, until_listeners_are, waiting
 from tests.postgres_server import PostgresServer, default_binaries
 from tests.proxy import Proxy
 
@@ -18,15 +18,6 @@ pytestmark = pytest.mark.asyncio
 
 NEVER = 3600.0
 """A `poll_interval` beneath which nothing is found by looking."""
-
-
-async def waiting(events: Subscription) -> asyncio.Task[RecordedEvent]:
-    """Return a task that waits for the next event."""
-    await events.begin()
-    task = asyncio.create_task(anext(events))
-    while not events.is_caught_up:  # noqa: ASYNC110 - its own task says so
-        await asyncio.sleep(0.001)
-    return task
 
 
 # --- Told by NOTIFY --------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from eventstore import (
     StreamWrite,
     open_store,
 )
+from tests.postgres.restoring.driving import backend_of, restored
 
 pytestmark = pytest.mark.asyncio
 
@@ -74,6 +75,7 @@ APPENDS: dict[str, Write] = {
     "append": lambda store: store.append("order-2", [event()], expected_version=ANY),
     "append_many": lambda store: store.append_many([StreamWrite(f"many-{n}", [event()], ANY) for n in (1, 2)]),
     "transaction": lambda store: append_in_transaction(store),
+    "restore": lambda store: backend_of(store).restore([restored("restored-1")]),
 }
 KEEPING: dict[str, Write] = {
     "save_snapshot": lambda store: store.save_snapshot("order-1", 1, {}),
@@ -85,6 +87,7 @@ REMOVING: dict[str, Write] = {
     "truncate_stream": lambda store: store.truncate_stream("order-1", 2),
     "delete_stream": lambda store: store.delete_stream("order-1", expected_version=ANY),
     "erase": lambda store: store.delete_stream("order-1", expected_version=ANY, erase=True),
+    "restore_stream": lambda store: backend_of(store).restore_stream("restored-2", 5),
 }
 
 

@@ -168,8 +168,59 @@ WITH heads AS MATERIALIZED (
 )
 SELECT inserted.* FROM checked, inserted
 
+-- name: restore
+-- Events that another store recorded, in one round trip: all are inserted with the versions and times that they have
+-- there, each stream's as the next ones, or none is. What the snapshot cannot see is decided as above.
+WITH heads AS MATERIALIZED (
+    {heads}
+), refused AS MATERIALIZED (
+    SELECT heads.number
+    FROM heads
+    JOIN unnest(%(first_versions)s::bigint[], %(first_times)s::timestamptz[])
+        WITH ORDINALITY AS first (version, created_at, number) USING (number)
+    WHERE heads.deleted OR heads.version <> first.version - 1 OR heads.created_at > first.created_at
+), arrivals AS MATERIALIZED (
+    SELECT event.*, heads.stream_id
+    FROM unnest(
+        %(numbers)s::bigint[],
+        %(versions)s::bigint[],
+        %(times)s::timestamptz[],
+        %(event_ids)s::uuid[],
+        %(event_types)s::text[],
+        %(data)s::text[],
+        %(metadata)s::text[]
+    ) WITH ORDINALITY AS event (number, version, created_at, event_id, event_type, data, metadata, place)
+    JOIN heads USING (number)
+    WHERE NOT EXISTS (SELECT FROM refused)
+    ORDER BY event.place
+), placed AS MATERIALIZED (
+    -- Positions are drawn in the order in which the events were given. The statement has its lock on the table by now.
+    SELECT nextval({sequence}) AS global_position, arrivals.* FROM arrivals
+), inserted AS (
+    INSERT INTO {schema}.events
+        (global_position, event_id, stream_id, stream_type, version, event_type, data, metadata, created_at)
+    SELECT
+        global_position,
+        event_id,
+        stream_id,
+        split_part(stream_id, '-', 1),
+        version,
+        event_type,
+        data::jsonb,
+        metadata::jsonb,
+        created_at
+    FROM placed
+    -- In one order for all writers: two that write to the same streams wait for each other in turn, never in a circle.
+    ORDER BY stream_id, version
+    RETURNING stream_id, version, global_position
+), checked AS MATERIALIZED (
+    SELECT {schema}.refuse_overtaken_events(array_agg(stream_id), array_agg(version))
+    FROM (SELECT stream_id, min(version) AS version FROM inserted GROUP BY stream_id) AS first
+)
+SELECT inserted.global_position FROM checked, inserted ORDER BY inserted.global_position
+
 -- name: conflict
--- Why nothing was appended, at one instant: each stream's state, and beside the first the events that have one of the
+-- Why nothing was stored, at one instant: each stream's state, and beside the first the events that have one of the
 -- ids.
 SELECT heads.number, heads.version, heads.deleted, {event_columns}
 FROM ({heads}) AS heads
@@ -288,12 +339,17 @@ ON CONFLICT (stream_id) DO UPDATE SET
     created_at = EXCLUDED.created_at,
     last_position = GREATEST(known.last_position, EXCLUDED.last_position)
 
--- name: guard_deleted_stream
+-- name: guard_stream
 -- Takes the version that an append in flight would take, so that the unique index decides which of the two was first.
 INSERT INTO {schema}.events (event_id, stream_id, stream_type, version, event_type, data, metadata, created_at)
 VALUES (
     gen_random_uuid(), %(stream_id)s, split_part(%(stream_id)s, '-', 1), %(version)s, '', 'null', 'null', now()
 )
+RETURNING global_position
+
+-- name: remove_guard
+-- An append that has met it waits for this transaction all the same, and looks once more then.
+DELETE FROM {schema}.events WHERE global_position = %(position)s AND event_type = ''
 
 -- name: load_snapshot
 SELECT version, data::text, created_at FROM {schema}.snapshots WHERE stream_id = %(stream_id)s

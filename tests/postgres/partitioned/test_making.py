@@ -14,8 +14,10 @@ from eventstore import (
     EventStore,
     open_store,
 )
+from eventstore.backend import Conflict
 from tests.postgres.driving import connected, event
-from tests.postgres.partitioned.driving import SIZE, bounds, fill, log_of, until_the_table_is_waited_for
+from tests.postgres.partitioned.driving import SIZE, bounds, fill, log_of, rows, until_the_table_is_waited_for
+from tests.postgres.restoring.driving import backend_of, stream_of
 
 pytestmark = pytest.mark.asyncio
 
@@ -42,6 +44,38 @@ async def test_a_closed_store_has_left_a_whole_partition_ahead(url: str, connect
         await asyncio.gather(*(store.append(f"order-{n}", [event()], expected_version=ANY) for n in range(57)))
         head = await store.head()
     assert (await bounds(connection))[-1][1] >= head + SIZE
+
+
+async def test_a_restore_of_more_events_than_there_is_room_for_has_it_made_at_once(
+    store: EventStore, connection: psycopg.AsyncConnection
+) -> None:
+    events = stream_of("order-1", range(1, 50 * SIZE + 1))
+    positions = await backend_of(store).restore(events)
+    assert not isinstance(positions, Conflict)
+    assert len(await log_of(store)) == len(positions) == 50 * SIZE
+    # Drawn in vain by the try that found no partition, and passed over when the next one was made.
+    assert positions[0] > 2 * SIZE
+    assert (await bounds(connection))[-1][1] >= positions[-1] + SIZE
+
+
+async def test_restored_events_fill_partitions_as_appended_ones_do(
+    url: str, connection: psycopg.AsyncConnection
+) -> None:
+    events = stream_of("order-1", range(1, SIZE // 2 + 2))
+    async with open_store(url) as store:
+        await backend_of(store).restore(events[:-1])
+    assert await bounds(connection) == [(1, 10), (11, 20)]
+    async with open_store(url) as store:
+        await backend_of(store).restore(events[-1:])
+    assert await bounds(connection) == [(1, 10), (11, 20), (21, 30)]
+
+
+async def test_streams_are_restored_though_their_guards_have_filled_the_partitions(
+    store: EventStore, connection: psycopg.AsyncConnection
+) -> None:
+    for number in range(5 * SIZE):
+        assert await backend_of(store).restore_stream(f"order-{number}", 3) is None
+    assert (await rows(connection, "SELECT last_value FROM events_global_position_seq"))[0][0] >= 5 * SIZE
 
 
 async def test_partitions_are_made_once_though_many_ask(store: EventStore, url: str, schema: sql.Identifier) -> None:
