@@ -1,9 +1,10 @@
-"""Coverage-guided fuzzing of the URL parsers and of the check of payloads, for as long as one likes.
+"""Coverage-guided fuzzing of the URL parsers, the check of payloads and imports, for as long as one likes.
 
 It is no part of the test run, and atheris is no dependency: `pip install atheris` where it can be had, and then
 
     python -m tests.security.fuzz_with_atheris urls -max_total_time=60
     python -m tests.security.fuzz_with_atheris payloads -max_total_time=60
+    python -m tests.security.fuzz_with_atheris imports -max_total_time=60
 
 The rest of the arguments are those of libFuzzer. It ends with what it found, or with the number of runs.
 """
@@ -11,9 +12,12 @@ The rest of the arguments are those of libFuzzer. It ends with what it found, or
 from __future__ import annotations
 
 import ast
+import asyncio
+import io
 import json
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -24,8 +28,10 @@ with atheris.instrument_imports(include=["eventstore", "eventstore_sqlite", "eve
     import eventstore_memory
     import eventstore_postgres
     import eventstore_sqlite
-    from eventstore.errors import EventStoreError, InvalidEvent
+    from eventstore import EventStore
+    from eventstore.errors import EventStoreError, InvalidEvent, InvalidExport
     from eventstore.events import encode_json_object
+    from tests.moving.contents import export_of, fill_with_everything
 
 SCHEMES: dict[str, Callable[[str], object]] = {
     "memory": eventstore_memory.open_backend,
@@ -56,6 +62,53 @@ def payloads(data: bytes) -> None:
     assert copy == value
     assert json.dumps(copy) == json.dumps(json.loads(text))
     assert encode_json_object(copy, 10_000) == (text, copy)
+
+
+def imports(data: bytes) -> None:
+    """An export that was changed is refused, or imported into a store that is sound then."""
+    provider = atheris.FuzzedDataProvider(data)
+    lines = list(_sound_export())
+    for _ in range(provider.ConsumeIntInRange(1, 3)):
+        number = provider.ConsumeIntInRange(0, len(lines) - 1)
+        lines[number] = changed_line(provider, lines[number])
+    asyncio.run(imported(b"".join(lines)))
+
+
+def changed_line(provider: Any, line: bytes) -> bytes:
+    match provider.ConsumeIntInRange(0, 2):
+        case 0:
+            return bytes(provider.ConsumeBytes(60))
+        case 1:
+            at, length = provider.ConsumeIntInRange(0, len(line)), provider.ConsumeIntInRange(0, 9)
+            return line[:at] + bytes(provider.ConsumeBytes(9)) + line[at + length :]
+    fields = json.loads(line) if line.startswith(b'{"record"') else {"record": 0}
+    value = value_from(provider, 3)
+    try:
+        fields[provider.PickValueInList(sorted(fields))] = value
+        return json.dumps(fields).encode() + b"\n"
+    except (TypeError, ValueError):
+        return line
+
+
+async def imported(text: bytes) -> None:
+    async with EventStore(eventstore_memory.MemoryBackend()) as store:
+        try:
+            await store.import_from(io.BytesIO(text))
+        except InvalidExport as refusal:
+            assert str(refusal)
+            assert await store.head() == 0
+        else:
+            assert (await store.verify()).is_sound
+
+
+@cache
+def _sound_export() -> tuple[bytes, ...]:
+    async def lines() -> list[bytes]:
+        async with EventStore(eventstore_memory.MemoryBackend()) as store:
+            await fill_with_everything(store)
+            return await export_of(store)
+
+    return tuple(asyncio.run(lines()))
 
 
 def value_from(provider: Any, depth: int) -> object:
@@ -98,7 +151,7 @@ def literal(text: str) -> object:
         return text
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"urls": urls, "payloads": payloads}
+TARGETS: dict[str, Callable[[bytes], None]] = {"urls": urls, "payloads": payloads, "imports": imports}
 
 if __name__ == "__main__":
     target = TARGETS[sys.argv.pop(1)]
