@@ -13,7 +13,7 @@ from eventstore import EventStore, StorageError, open_store
 from eventstore_conformance.observing import collect
 from tests.engines import IN_FILES
 from tests.faults.small_disk import SmallDisk, small_disk
-from tests.moving.making import file_of_events, lines_of_events
+from tests.moving.making import file_of_events
 from tests.proxy import Fault, Moment, Proxy
 
 pytestmark = pytest.mark.asyncio
@@ -59,7 +59,7 @@ async def stored(store: EventStore, number: int, process: asyncio.subprocess.Pro
 async def test_an_import_that_is_killed_again_and_again_comes_to_its_end(url: str, tmp_path: Path) -> None:
     places = [(f"order-{n % 700}", n // 700 + 1) for n in range(EVENTS)]
     file = tmp_path / "many.jsonl"
-    file.write_bytes(b"".join(lines_of_events(places, {"text": "x" * 200})))
+    file.write_bytes(file_of_events(*places, data={"text": "x" * 200}).getvalue())
     kills = 0
     async with open_store(url) as store:
         for number in range(1, EVENTS, 2_500):

@@ -12,10 +12,12 @@ import pytest_asyncio
 
 from eventstore import ANY, NO_STREAM, EventStore, Filter, NewEvent, Progress, RecordedEvent, StreamDeleted, open_store
 from eventstore.moving import placing
+from eventstore.versions import MAX_VERSION
 from eventstore_conformance.observing import collect, is_growing, let_others_run, positions
 from eventstore_memory import MemoryBackend
 from tests.engines import ENGINES, url_for
 from tests.moving.contents import contents_of, export_of, fill_with_everything, import_lines
+from tests.moving.making import an_event, file_of
 
 pytestmark = pytest.mark.asyncio
 
@@ -68,6 +70,46 @@ async def test_events_keep_their_versions_times_and_order_and_positions_grow(sto
         (event.stream_id, event.version, event.created_at) for event in there
     ]
     assert is_growing(positions(log))
+
+
+TIMES = [
+    "0001-01-01T00:00:00Z",
+    "1969-12-31T23:59:59.999999Z",
+    "1970-01-01T00:00:00.000001Z",
+    "2024-02-29T23:30:00.123456+05:45",
+    "9999-12-31T23:59:59.999999Z",
+]
+NUMBERS = [0, -1, 2**63 - 1, -(2**63), 1.0, 100.0, 0.1, 1e16, 1e22, 5e-324, 1.7976931348623157e308, -2.5e-7]
+
+
+async def test_times_of_all_ages_are_kept(store: EventStore) -> None:
+    events = [an_event("order-1", number, number, created_at=time) for number, time in enumerate(TIMES, 1)]
+    await store.import_from(file_of(*events))
+    found = [event.created_at async for event in store.read_stream("order-1")]
+    assert found == [datetime.fromisoformat(time) for time in TIMES]
+    assert (await store.verify()).is_sound
+
+
+async def test_numbers_are_kept_digit_by_digit(store: EventStore) -> None:
+    await store.import_from(file_of(an_event("order-1", 1, 1, data={"all": NUMBERS})))
+    async with open_store("memory://") as target:
+        await import_lines(target, await export_of(store))
+        (event,) = await collect(target.read_all())
+    assert repr(event.data["all"]) == repr(NUMBERS)
+
+
+async def test_a_stream_may_begin_near_the_last_version_there_is(store: EventStore) -> None:
+    version = MAX_VERSION - 1
+    truncated = {"record": "stream", "version": version, "first_version": version, "deleted": False}
+    emptied = {**truncated, "version": version - 1}
+    events = [an_event("order-1", version, 1)]
+    await store.import_from(
+        file_of(*events, {**truncated, "stream_id": "order-1"}, {**emptied, "stream_id": "order-2"})
+    )
+    assert [event.version async for event in store.read_stream("order-1")] == [version]
+    assert await store.stream_version("order-2") == version - 1
+    await store.delete_stream("order-1", expected_version=version)
+    assert (await store.verify()).is_sound
 
 
 async def test_an_imported_stream_goes_on(store: EventStore) -> None:

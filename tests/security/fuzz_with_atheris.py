@@ -81,12 +81,13 @@ def changed_line(provider: Any, line: bytes) -> bytes:
         case 1:
             at, length = provider.ConsumeIntInRange(0, len(line)), provider.ConsumeIntInRange(0, 9)
             return line[:at] + bytes(provider.ConsumeBytes(9)) + line[at + length :]
-    fields = json.loads(line) if line.startswith(b'{"record"') else {"record": 0}
     value = value_from(provider, 3)
     try:
+        fields = json.loads(line)
         fields[provider.PickValueInList(sorted(fields))] = value
         return json.dumps(fields).encode() + b"\n"
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
+        # It was changed already, or cannot be written as JSON.
         return line
 
 
