@@ -179,7 +179,7 @@ class GroupCommit:
     def _end_by_itself(self, by_itself: _ByItself) -> None:
         self._by_themselves.remove(by_itself)
         if by_itself.is_apart:
-            self._apart -= Counter(by_itself.stream_ids())
+            self._apart -= Counter(_stream_ids(by_itself.transaction))
         else:
             self._end_call(1)
 
@@ -194,7 +194,7 @@ class GroupCommit:
         for by_itself in self._by_themselves:
             if not by_itself.is_apart and now - by_itself.since >= _PATIENCE:
                 by_itself.is_apart = True
-                self._apart.update(by_itself.stream_ids())
+                self._apart.update(_stream_ids(by_itself.transaction))
                 self._under_way -= 1
                 self._written -= 1
         self._go_on()
@@ -206,7 +206,7 @@ class GroupCommit:
 
     def _write_apart(self, member: _Member) -> None:
         if not member.outcome.done():
-            self._apart.update(member.stream_ids())
+            self._apart.update(_stream_ids(member.transaction))
             self._start(_Group([member], self._write_one(member)), self._end_apart)
 
     async def _write_one(self, member: _Member) -> None:
@@ -216,7 +216,7 @@ class GroupCommit:
             member.fail(error)
 
     def _end_apart(self, group: _Group) -> None:
-        self._apart -= Counter(group.members[0].stream_ids())
+        self._apart -= Counter(_stream_ids(group.members[0].transaction))
 
     def _start(self, group: _Group, at_end: Callable[[_Group], None]) -> None:
         self._groups.add(group)
@@ -230,6 +230,10 @@ class GroupCommit:
         group.task.add_done_callback(end)
 
 
+def _stream_ids(transaction: Transaction) -> set[str]:
+    return {append.stream_id for append in transaction}
+
+
 class _ByItself:
     """A transaction that is written by a call of its own; `is_apart` once others need not wait for the call."""
 
@@ -239,9 +243,6 @@ class _ByItself:
         self.transaction = transaction
         self.since = asyncio.get_running_loop().time()
         self.is_apart = False
-
-    def stream_ids(self) -> set[str]:
-        return {append.stream_id for append in self.transaction}
 
 
 class _Member:
@@ -256,9 +257,6 @@ class _Member:
         events = [event for append in transaction for event in append.events]
         self.events = len(events)
         self.size = sum(len(event.data) + len(event.metadata) for event in events)
-
-    def stream_ids(self) -> set[str]:
-        return {append.stream_id for append in self.transaction}
 
     def succeed(self, outcome: Outcome | Deferred) -> None:
         if not self.outcome.done():

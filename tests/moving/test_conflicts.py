@@ -22,7 +22,6 @@ from eventstore import (
 )
 from eventstore_conformance.observing import collect
 from eventstore_memory import MemoryBackend
-from tests.engines import ENGINES, url_for
 from tests.moving.contents import as_file, contents_of, export_of, fill_with_everything, import_lines
 
 pytestmark = pytest.mark.asyncio
@@ -30,12 +29,6 @@ pytestmark = pytest.mark.asyncio
 
 def event() -> NewEvent:
     return NewEvent("Happened", {})
-
-
-@pytest_asyncio.fixture(params=ENGINES)
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[EventStore]:
-    async with open_store(url_for(request)) as store:
-        yield store
 
 
 @pytest_asyncio.fixture

@@ -9,16 +9,9 @@ import pytest_asyncio
 
 from eventstore import ANY, NO_STREAM, EventStore, NewEvent, RecordedEvent, WrongExpectedVersion, open_store
 from eventstore_conformance.observing import collect
-from tests.engines import ENGINES, url_for
 from tests.moving.contents import export_of, fill_with_everything, import_lines, picky_consumer
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture(params=ENGINES)
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[EventStore]:
-    async with open_store(url_for(request)) as store:
-        yield store
 
 
 @pytest_asyncio.fixture

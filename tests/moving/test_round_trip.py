@@ -8,30 +8,16 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 import pytest
-import pytest_asyncio
 
 from eventstore import ANY, NO_STREAM, EventStore, Filter, NewEvent, Progress, RecordedEvent, StreamDeleted, open_store
 from eventstore.moving import placing
 from eventstore.versions import MAX_VERSION
 from eventstore_conformance.observing import collect, is_growing, let_others_run, positions
 from eventstore_memory import MemoryBackend
-from tests.engines import ENGINES, url_for
 from tests.moving.contents import contents_of, export_of, fill_with_everything, import_lines
 from tests.moving.making import an_event, file_of
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest.fixture(params=ENGINES)
-def url(request: pytest.FixtureRequest) -> str:
-    return url_for(request)
-
-
-@pytest_asyncio.fixture
-async def store(url: str) -> AsyncIterator[EventStore]:
-    """An empty store on each engine."""
-    async with open_store(url) as store:
-        yield store
 
 
 @asynccontextmanager
