@@ -6,6 +6,8 @@ again: what is there already, and is the same, is passed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from eventstore.backend import Capability, RestoredEvent, StreamInfo
@@ -19,7 +21,6 @@ from eventstore.moving.positions import Positions
 from eventstore.moving.records import AnyRecord, Checkpoint, ConsumerEntry, Event, Header, Snapshot, Stream
 from eventstore.moving.summary import Imported
 from eventstore.progress import Progress, ProgressCallback
-from eventstore.versions import ANY
 
 if TYPE_CHECKING:
     from eventstore.store import EventStore
@@ -191,20 +192,29 @@ class Importer:
         if stream.deleted:
             await self._delete(stream, info)
         elif info is not None and info.first_version < stream.first_version:
-            await self._store.truncate_stream(stream.stream_id, stream.first_version)
+            with self._nobody_else_at(stream.stream_id):
+                await self._store.truncate_stream(stream.stream_id, stream.first_version)
         self._counts["streams"] += 1
 
     async def _delete(self, stream: Stream, info: StreamInfo | None) -> None:
         has_events = info is not None and info.first_version <= info.version
         if info is None or not info.deleted or (stream.is_empty and has_events):
-            await self._store.delete_stream(stream.stream_id, expected_version=ANY, erase=stream.is_empty)
+            with self._nobody_else_at(stream.stream_id):
+                await self._store.delete_stream(
+                    stream.stream_id, expected_version=stream.version, erase=stream.is_empty
+                )
 
     async def _save_snapshot(self, snapshot: Snapshot) -> None:
-        try:
+        with self._nobody_else_at(snapshot.stream_id):
             await self._store.save_snapshot(snapshot.stream_id, snapshot.version, snapshot.data)
-        except (StreamDeleted, WrongExpectedVersion) as error:
-            raise self._conflict(str(error), snapshot.stream_id) from error
         self._counts["snapshots"] += 1
+
+    @contextmanager
+    def _nobody_else_at(self, stream_id: str) -> Iterator[None]:
+        try:
+            yield
+        except (StreamDeleted, WrongExpectedVersion) as error:
+            raise self._conflict(f"others change stream {stream_id!r} meanwhile", stream_id) from error
 
     async def _save_checkpoint(self, checkpoint: Checkpoint) -> None:
         position = self._positions.here(checkpoint.position)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 import pytest
@@ -20,6 +20,7 @@ from eventstore import (
     StoreNotOpen,
     open_store,
 )
+from eventstore.backend import Conflict, RestoredEvent
 from eventstore_conformance.observing import collect
 from eventstore_memory import MemoryBackend
 from tests.moving.contents import as_file, contents_of, export_of, fill_with_everything, import_lines
@@ -159,6 +160,36 @@ async def test_a_store_keeps_the_checkpoints_that_it_has(store: EventStore, sour
     imported = await import_lines(store, await export_of(source))
     assert (imported.checkpoints, imported.kept) == (0, 1)
     assert await store.load_checkpoint("reader") == 77
+
+
+class Racing(MemoryBackend):
+    """A store that others use as soon as events were imported, before the rest is."""
+
+    def __init__(self, act: Callable[[Racing], Awaitable[object]]) -> None:
+        super().__init__()
+        self._act = act
+
+    async def restore(self, events: Sequence[RestoredEvent]) -> tuple[int, ...] | Conflict:
+        outcome = await super().restore(events)
+        await self._act(self)
+        return outcome
+
+
+async def test_a_stream_that_others_delete_meanwhile_gets_no_snapshot(source: EventStore) -> None:
+    await source.append("order-1", [event()], expected_version=NO_STREAM)
+    await source.save_snapshot("order-1", 1, {})
+    async with EventStore(Racing(lambda backend: backend.delete_stream("order-1", 1, erase=False))) as store:
+        with pytest.raises(ImportConflict, match="others change stream 'order-1' meanwhile"):
+            await import_lines(store, await export_of(source))
+
+
+async def test_a_stream_that_others_continue_meanwhile_is_not_deleted(source: EventStore) -> None:
+    await source.append("order-1", [event()], expected_version=NO_STREAM)
+    await source.delete_stream("order-1", expected_version=1)
+    racing = Racing(lambda _: store.append("order-1", [event()], expected_version=1))
+    async with EventStore(racing) as store:
+        with pytest.raises(ImportConflict, match="at version 2 here"):
+            await import_lines(store, await export_of(source))
 
 
 async def test_events_in_another_order_are_refused(store: EventStore, source: EventStore) -> None:

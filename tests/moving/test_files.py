@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
-from eventstore import NO_STREAM, EventStore, InvalidExport, NewEvent, StorageError, open_store
+from eventstore import NO_STREAM, EventStore, InvalidExport, NewEvent, StorageError, StoreUnavailable, open_store
+from eventstore.backend import EncodedSnapshot
 from eventstore_conformance.making import nested, object_of_size
 from eventstore_conformance.observing import nothing_written
 from eventstore_memory import MemoryBackend
@@ -150,6 +152,18 @@ CHANGES: dict[str, tuple[Change, str]] = {
         set_in("consumer", "data", {"partitions": 2, "after": BIG}, key="settings"),
         "of consumer 'picky'",
     ),
+    "a parked event in no state": (
+        lambda lines: lines[first(lines, "consumer")]["data"].__setitem__("state", "lost"),
+        "a parked event is not 'lost'",
+    ),
+    "a parked event of no stream": (
+        lambda lines: lines[first(lines, "consumer")]["data"].__setitem__("stream_id", ""),
+        "$.stream_id: it must not be empty",
+    ),
+    "a partition below 0": (
+        lambda lines: lines[first(lines, "consumer", key="partition/0001")]["data"].__setitem__("position", -1),
+        "position -1 is out of range",
+    ),
     "a consumer twice": (doubled("consumer"), "stands in an earlier line, too"),
     "other numbers at the end": (set_in("end", "snapshots", 7), "lines were lost or added"),
 }
@@ -210,6 +224,35 @@ async def test_the_file_may_stand_anywhere_when_it_is_given(store: EventStore, l
     file = as_file(as_text(lines))
     file.seek(0, 2)
     assert (await store.import_from(file)).events == lines[-1]["events"]
+
+
+async def test_a_log_whose_end_is_hidden_is_not_exported_as_if_it_were_whole() -> None:
+    """Appends in flight hide it for longer than the export waits."""
+
+    class Hidden(MemoryBackend):
+        async def read_all(self, *arguments: Any) -> Any:
+            page = await super().read_all(*arguments)
+            page.events[:] = [event for event in page.events if event.version == 1]
+            return replace(page, looked_to=1)
+
+        async def wait(self, after: int, timeout: float) -> None:
+            """Return for nothing, as a backend may."""
+
+    async with EventStore(Hidden()) as store:
+        await store.append("order-1", [NewEvent("Happened", {}) for _ in range(3)], expected_version=NO_STREAM)
+        with pytest.raises(StoreUnavailable, match="up to position 1 and not to 3: appends in flight hide"):
+            await export_of(store)
+
+
+async def test_a_damaged_snapshot_is_named() -> None:
+    async with open_store("memory://") as store:
+        await store.append("order-1", [NewEvent("Happened", {})], expected_version=NO_STREAM)
+        await store._backend.save_snapshot(EncodedSnapshot("order-1", 1, b"[1]"))
+        with pytest.raises(StorageError, match="the snapshot of 'order-1' is damaged"):
+            await export_of(store)
+        await store._backend.save_snapshot(EncodedSnapshot("order-1", 1, b"{1"))
+        with pytest.raises(StorageError, match="the snapshot of 'order-1' is damaged"):
+            await export_of(store)
 
 
 async def test_a_damaged_store_is_not_exported() -> None:
