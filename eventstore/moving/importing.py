@@ -42,8 +42,8 @@ async def import_file(
     """Check a file, unless it was checked, and store what it has; see `EventStore.import_from`."""
     store._require(Capability.RESTORE, "import_from()")
     store._writer()
-    if not file.seekable():
-        raise InvalidArgument("file", file, "it is read twice: give one that can seek, a file on a disk say")
+    if not hasattr(file, "seekable") or not file.seekable() or not isinstance(file.read(0), bytes):
+        raise InvalidArgument("file", file, "it is read twice: give a file that is open in binary mode and can seek")
     if checked is None:
         checked = await check_file(file, store._limits.max_event_size, progress)
     return await Importer(store, checked, consumers=consumers, progress=progress).run(file)

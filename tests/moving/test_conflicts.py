@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
@@ -203,13 +205,13 @@ async def test_events_in_another_order_are_refused(store: EventStore, source: Ev
         await import_lines(store, [header, *swapped, end])
 
 
-async def test_a_file_that_cannot_be_read_twice_is_refused(source: EventStore) -> None:
-    class Pipe:
-        def seekable(self) -> bool:
-            return False
-
-    with pytest.raises(InvalidArgument, match="read twice"):
-        await source.import_from(Pipe())  # type: ignore[arg-type]
+async def test_what_is_no_file_to_be_read_twice_is_refused(source: EventStore) -> None:
+    reading, writing = os.pipe()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        for no_file in (pipe, io.StringIO("text"), "store.jsonl", b"{}", None):
+            with pytest.raises(InvalidArgument, match="open in binary mode and can seek"):
+                await source.import_from(no_file)  # type: ignore[arg-type]
 
 
 async def test_a_backend_that_cannot_restore_says_so() -> None:
