@@ -248,15 +248,23 @@ class EventStore(Operations):
         return export_lines(self._backend, self._while_open, self._limits.page_size, progress)
 
     async def import_from(
-        self, file: BinaryIO, *, consumers: bool = True, progress: ProgressCallback | None = None
+        self,
+        file: BinaryIO,
+        *,
+        consumers: bool = True,
+        update: bool = False,
+        progress: ProgressCallback | None = None,
     ) -> Imported:
         """Store all that a file has that `export` made, of whatever engine, and return how much that was.
 
         Events keep their ids, streams, versions, times and order; they get new positions, at the end of the log, and
         checkpoints and consumers those that mean the same here. For that no other event may stand among them, or the
         import is refused, unless `consumers` is false: then checkpoints and consumers are left out. What the store has
-        of either is kept as it is. Run again, after an interruption or with a later export of the same store, it passes
-        what is there and adds what is not. Nobody should write to the same streams meanwhile, nor run the consumers.
+        is kept as it is. Run again, after an interruption or with a later export of the same store, it passes what is
+        there and adds what is not. Nobody should write to the same streams meanwhile, nor run the consumers.
+
+        `update` is for a later export of the store that this one was filled from: what was truncated, erased or deleted
+        there since is so here, too, and checkpoints and consumers take the place of those that are here.
 
         `file` is open for reading in binary mode and can be read twice: at first all of it is checked, and nothing is
         written where it is not sound. Then it is stored, a thousand events at a time, each time all or none.
@@ -267,7 +275,7 @@ class EventStore(Operations):
         """
         from eventstore.moving.importing import import_file
 
-        return await import_file(self, file, consumers=consumers, progress=progress)
+        return await import_file(self, file, consumers=consumers, update=update, progress=progress)
 
     # --- Subscriptions -------------------------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ def _translated(error: sqlite3.Error, database: object) -> EventStoreError:
         case sqlite3.SQLITE_CORRUPT:
             return StorageError(f"{database} is corrupt ({error}): restore it from a backup")
         case sqlite3.SQLITE_FULL:
-            return StorageError(f"the disk of {database} is full: nothing was written; make room, then try again")
+            return StorageError(f"the disk of {database} is full: this call wrote nothing; make room, then try again")
         case sqlite3.SQLITE_IOERR:
             return StorageError(
                 f"{database} could not be read or written ({error}): look at its disk, and at quotas and limits"

@@ -10,5 +10,6 @@ def main() -> None:
     try:
         from eventstore.cli.commands import eventstore
     except ModuleNotFoundError as error:
-        sys.exit(f"{error.name} is not installed: run pip install 'eventstore-kit[cli]'")
+        sys.stderr.write(f"{error.name} is not installed: run pip install 'eventstore-kit[cli]'\n")
+        sys.exit(2)
     eventstore(prog_name="eventstore")

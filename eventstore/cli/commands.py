@@ -7,6 +7,8 @@ from typing import Final
 
 import click
 
+from eventstore.cli.failures import Failed
+
 GROUP: Final = "eventstore.commands"
 
 
@@ -37,7 +39,7 @@ def _missing(found: EntryPoint, error: ModuleNotFoundError) -> click.Command:
     @click.command(found.name, help=advice, add_help_option=False, context_settings={"ignore_unknown_options": True})
     @click.argument("arguments", nargs=-1)
     def missing(arguments: tuple[str, ...]) -> None:
-        raise click.ClickException(advice)
+        raise Failed(advice)
 
     return missing
 

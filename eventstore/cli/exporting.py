@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import mkstemp
 from typing import BinaryIO
 
 import click
 
-from eventstore.cli.running import Failed, progress_shown, run, store_that_is_there
+from eventstore.cli.failures import Failed, told_in_words
+from eventstore.cli.running import check_order, progress_shown, store_that_is_there
+from eventstore.moving.records import Header, decode_line
+from eventstore.wording import counted
+
+_LONGEST_HEADER = 10_000
 
 
 @click.command(short_help="Write all that a store has to a file.")
 @click.argument("url")
-@click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
-@click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
-def export(url: str, file: Path | None, overwrite: bool) -> None:
+@click.argument("file", required=False)
+@click.option("--overwrite", is_flag=True, help="Replace FILE, if it is an export.")
+def export(url: str, file: str | None, overwrite: bool) -> None:
     """Write all that the store at URL has to FILE, or to standard output, as lines of JSON.
 
     \b
     eventstore export sqlite:///shop.db shop.jsonl
-    eventstore export postgresql://host/db?schema=shop | gzip > shop.jsonl.gz
+    eventstore export 'postgresql://host/db?schema=shop' | gzip > shop.jsonl.gz
 
-    The store is only read, and may be in use. FILE appears when it is complete. `eventstore import` brings it into
-    another store, on whatever engine. Passwords are better kept out of URLs: the driver's own ways, as PGPASSWORD or
-    ~/.pgpass, work as well.
+    The store is only read, and may be in use. FILE appears when it is complete, readable for its owner alone.
+    `eventstore import` brings it into another store, on whatever engine. Passwords are better kept out of URLs: the
+    driver's own ways, as PGPASSWORD or ~/.pgpass, work as well.
     """
-    if file is None or str(file) == "-":
-        lines = run(_export(url, sys.stdout.buffer))
-    else:
-        if file.exists() and not overwrite:
-            raise Failed(f"{file} is there already: name another file, or pass --overwrite")
-        with _complete_or_absent(file) as output:
-            lines = run(_export(url, output))
-    click.echo(f"exported {lines:,} lines", err=True)
+    check_order(url, file)
+    with told_in_words(), _output(file, overwrite=overwrite) as output:
+        lines = asyncio.run(_export(url, output))
+    click.echo(f"exported {counted(lines, 'line')}", err=True)
 
 
 async def _export(url: str, output: BinaryIO) -> int:
@@ -51,16 +55,37 @@ async def _export(url: str, output: BinaryIO) -> int:
 
 
 @contextmanager
-def _complete_or_absent(file: Path) -> Iterator[BinaryIO]:
-    """Open a file beside the one wanted, which takes its place when all was written."""
-    part = file.with_name(f"{file.name}.part")
+def _output(name: str | None, *, overwrite: bool) -> Iterator[BinaryIO]:
+    """Open what is written to: standard output, a device or pipe, or a file that appears when all was written."""
+    if name is None or name == "-":
+        yield sys.stdout.buffer
+        return
+    # What a link leads to is replaced, not the link.
+    file = Path(name).resolve()
+    if file.exists() and not file.is_file():
+        with file.open("wb") as output:
+            yield output
+        return
+    if file.exists():
+        if not overwrite:
+            raise Failed(f"{file} is there already: name another file, or pass --overwrite")
+        if not _is_export(file):
+            raise Failed(f"{file} is no export, and is not replaced: name another file")
+    descriptor, part = mkstemp(prefix=f"{file.name}.", suffix=".part", dir=file.parent)
     try:
-        with part.open("wb") as output:
+        with os.fdopen(descriptor, "wb") as output:
             yield output
             output.flush()
             os.fsync(output.fileno())
-        part.replace(file)
-    except OSError as error:
-        raise Failed(str(error)) from error
+        if file.exists():
+            Path(part).chmod(stat.S_IMODE(file.stat().st_mode))
+        Path(part).replace(file)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(part).unlink()
+
+
+def _is_export(file: Path) -> bool:
+    with file.open("rb") as opened, suppress(ValueError, RecursionError):
+        return isinstance(decode_line(opened.readline(_LONGEST_HEADER)), Header)
+    return False

@@ -1,43 +1,18 @@
-"""What the subcommands share: which stores they open, how they show progress, and how they say what went wrong."""
+"""What the subcommands share: which stores they open, and how they show progress."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBars
 
-from eventstore import Capability, EventStore, EventStoreError, Progress, SchemaOutdated, UnknownOption, open_store
+from eventstore import Capability, EventStore, Progress, UnknownOption, open_store
 from eventstore.progress import ProgressCallback
 from eventstore.urls import split_query
-
-T = TypeVar("T")
-
-
-class Failed(click.ClickException):
-    """The command could not do its work; it exits with 2."""
-
-    exit_code = 2
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run work to its end; what eventstore or the operating system says of it is told in one line, as `Failed`."""
-    try:
-        return asyncio.run(work)
-    except BrokenPipeError:
-        # Whoever read the output has left: click ends the command.
-        raise
-    except SchemaOutdated as error:
-        if error.found == 0:
-            raise Failed("there is no store at this URL: check it") from error
-        raise Failed(f"{error} (opening the store as an application does it, unless migrate=false)") from error
-    except (EventStoreError, OSError) as error:
-        raise Failed(str(error)) from error
 
 
 def store_that_is_there(url: str) -> EventStore:
@@ -58,6 +33,12 @@ def lasting(store: EventStore) -> EventStore:
     if Capability.DURABLE not in store.capabilities:
         raise click.UsageError("a store in memory begins empty and is gone with this command: name one that is kept")
     return store
+
+
+def check_order(url: str, file: str | None) -> None:
+    """Refuse arguments that were given in the other order, and show none of them: a URL may have a password."""
+    if file is not None and "://" in file and "://" not in url:
+        raise click.UsageError("the URL of the store comes first, and then FILE")
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import click
 
 from eventstore import Verification
-from eventstore.cli.running import progress_shown, run, store_that_is_there
+from eventstore.cli.failures import told_in_words
+from eventstore.cli.running import progress_shown, store_that_is_there
 from eventstore.verifying.records import DEFAULT_MOST_PROBLEMS
 
 
@@ -26,7 +28,8 @@ def verify(url: str, most_problems: int) -> None:
     It only reads, beside others who may write. Exits with 0 if the store is sound, with 1 if something is broken, with
     2 if it could not be verified.
     """
-    verification = run(_verify(url, most_problems))
+    with told_in_words():
+        verification = asyncio.run(_verify(url, most_problems))
     click.echo(str(verification))
     sys.exit(not verification.is_sound)
 

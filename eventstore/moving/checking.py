@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import BinaryIO, Final, NamedTuple
 from uuid import UUID
-
-import msgspec
 
 from eventstore.arguments import name_fault
 from eventstore.backend import EncodedEvent, RestoredEvent
@@ -37,11 +36,21 @@ _LINES_AT_A_TIME: Final = 200
 """So many lines are read before other tasks get a turn."""
 
 
+_OTHER_FILES: Final = {
+    b"\x1f\x8b": "compressed: pass it through gunzip",
+    b"\x28\xb5\x2f\xfd": "compressed: pass it through unzstd",
+    b"SQLite format 3": "a SQLite database, which an export is made of",
+    b"\xef\xbb\xbf": "begins with a byte order mark: write it as plain UTF-8",
+    b"\xff\xfe": "UTF-16: write it as UTF-8",
+}
+
+
 class Line(NamedTuple):
-    """A record, and the number of its line."""
+    """A record, the number of its line, and its text."""
 
     number: int
     record: AnyRecord
+    text: bytes
 
 
 async def read_lines(file: BinaryIO, max_event_size: int) -> AsyncIterator[Line]:
@@ -55,14 +64,23 @@ async def read_lines(file: BinaryIO, max_event_size: int) -> AsyncIterator[Line]
         if len(text) > longest:
             raise InvalidExport(number, f"it is longer than {longest:,} bytes, which none can be within the limits")
         try:
-            yield Line(number, decode_line(text))
+            record = decode_line(text)
         except (ValueError, RecursionError) as error:
-            where = "" if text.endswith(b"\n") else "the file ends within it, or it is no JSON: "
-            raise InvalidExport(number, f"{where}{error}") from error
+            raise InvalidExport(number, _why_it_is_no_record(number, text, error)) from error
+        yield Line(number, record, text)
         if number % _LINES_AT_A_TIME == 0:
             await asyncio.sleep(0)
     if number == 0:
         raise InvalidExport(1, "the file is empty")
+
+
+def _why_it_is_no_record(number: int, text: bytes, error: Exception) -> str:
+    what = next((what for start, what in _OTHER_FILES.items() if number == 1 and text.startswith(start)), None)
+    if what is not None:
+        return f"this is no export, but {what}"
+    if "truncated" in str(error):
+        return "it has no whole JSON object: the file was cut short, or is not written with one object in each line"
+    return f"this is no export: {error}" if number == 1 else str(error)
 
 
 @dataclass(slots=True)
@@ -111,7 +129,7 @@ async def check_file(file: BinaryIO, max_event_size: int, progress: ProgressCall
 async def _check_ids(file: BinaryIO, max_event_size: int, suspects: set[int]) -> None:
     """Tell ids that occur twice from hashes that do."""
     seen: set[UUID] = set()
-    async for number, record in read_lines(file, max_event_size):
+    async for number, record, _ in read_lines(file, max_event_size):
         if isinstance(record, Event) and hash(record.event_id.int) in suspects:
             if record.event_id in seen:
                 raise InvalidExport(number, f"the event id {record.event_id} stands in an earlier line, too")
@@ -127,6 +145,7 @@ class _Check:
         self.position = 0
         self._max_event_size = max_event_size
         self._line = 0
+        self._digest = sha256()
         self._kind: type[AnyRecord] | None = None
         self._counts: dict[type[AnyRecord], int] = dict.fromkeys(RECORDS, 0)
         self._streams: dict[str, _State] = {}
@@ -138,7 +157,7 @@ class _Check:
 
     def add(self, line: Line) -> None:
         """Check the next record."""
-        self._line, record = line
+        self._line, record, text = line
         self._follow(type(record))
         match record:
             case Header():
@@ -158,6 +177,7 @@ class _Check:
             case End():
                 self._end(record)
         self._counts[type(record)] += 1
+        self._digest.update(text)
 
     def require_end(self) -> None:
         """Refuse a file without an end."""
@@ -254,9 +274,14 @@ class _Check:
                 raise InvalidExport(line, f"the settings of consumer {name!a} know of no partition {number - 1}")
         kinds: tuple[type[AnyRecord], ...] = (Event, Stream, Snapshot, Checkpoint, ConsumerEntry)
         found = tuple(self._counts[kind] for kind in kinds)
-        if found != msgspec.structs.astuple(end):
+        if found != (end.events, end.streams, end.snapshots, end.checkpoints, end.consumers):
             counts = ", ".join(f"{count} {_name(kind)} lines" for count, kind in zip(found, kinds, strict=True))
             raise self._wrong(f"it tells of other numbers than there are, which is {counts}: lines were lost or added")
+        if end.sha256 not in (None, self._digest.hexdigest()):
+            raise self._wrong(
+                "its sha256 is not that of the lines above: the file was damaged or changed; who changed it on purpose "
+                "takes the field out"
+            )
 
     # --- Helpers -------------------------------------------------------------------------------------------------
 

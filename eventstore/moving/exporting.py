@@ -7,9 +7,13 @@ log that was read; then they are told as of its end.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from eventstore.backend import Backend, Capability
 from eventstore.errors import StorageError
@@ -42,8 +46,13 @@ async def export_lines(
     backend: Backend, call: Call, page_size: int, progress: ProgressCallback | None
 ) -> AsyncIterator[bytes]:
     """Yield a store as the lines of an export."""
+    digest = sha256()
     async for record in Exporter(backend, call, page_size, progress).records():
-        yield encode_line(record)
+        if isinstance(record, End):
+            record = replace(record, sha256=digest.hexdigest())
+        line = encode_line(record)
+        digest.update(line)
+        yield line
 
 
 class Exporter:
@@ -64,13 +73,18 @@ class Exporter:
         """Yield the records, from the header to the end."""
         self._head = await self._call(self._backend.head)
         yield Header(FORMAT, self._head, self._backend.name, datetime.now(UTC))
-        counts: dict[type[AnyRecord], int] = {}
+        counts: Counter[type[AnyRecord]] = Counter()
         for part in (self._events, self._streams, self._snapshots, self._checkpoints, self._consumers):
             async for record in part():
-                counts[type(record)] = counts.get(type(record), 0) + 1
+                counts[type(record)] += 1
                 yield record
-        kinds: tuple[type[AnyRecord], ...] = (Event, Stream, Snapshot, Checkpoint, ConsumerEntry)
-        yield End(*(counts.get(kind, 0) for kind in kinds))
+        yield End(
+            events=counts[Event],
+            streams=counts[Stream],
+            snapshots=counts[Snapshot],
+            checkpoints=counts[Checkpoint],
+            consumers=counts[ConsumerEntry],
+        )
 
     # --- The log -------------------------------------------------------------------------------------------------
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
-from eventstore.backend import Conflict, Direction, RestoredEvent
+from eventstore.backend import Conflict, Direction, RestoredEvent, StreamState
 from eventstore.errors import ImportConflict
 from eventstore.events import RecordedEvent, canonical_json, decode_json
+from eventstore.moving.checking import Checked
 from eventstore.moving.positions import Positions
 
 if TYPE_CHECKING:
@@ -32,10 +34,11 @@ class _Waiting(NamedTuple):
 class Placing:
     """The way of events into a store, in their order."""
 
-    def __init__(self, store: EventStore, positions: Positions) -> None:
+    def __init__(self, store: EventStore, checked: Checked, positions: Positions) -> None:
         self.stored = 0
         self.already_stored = 0
         self._store = store
+        self._checked = checked
         self._positions = positions
         self._waiting: list[_Waiting] = []
         self._bytes = 0
@@ -71,6 +74,7 @@ class Placing:
                 self.stored += len(events)
                 placed.update((event.event.event_id, here) for event, here in zip(events, outcome, strict=True))
                 break
+            self._check_not_deleted(waiting, outcome)
             if not outcome.stored:
                 tries += 1
                 await self._explain(waiting, outcome, tries)
@@ -81,12 +85,15 @@ class Placing:
             self.already_stored += len(found)
         return placed
 
+    def _check_not_deleted(self, waiting: list[_Waiting], conflict: Conflict) -> None:
+        for state, (line, _, event) in _states(waiting, conflict):
+            stream = self._checked.streams.get(event.stream_id)
+            if state.deleted and (stream is None or not stream.deleted):
+                raise deleted_here(line, event.stream_id)
+
     async def _explain(self, waiting: list[_Waiting], conflict: Conflict, tries: int) -> None:
         """Raise why nothing was stored, unless the reason may have gone meanwhile."""
-        firsts: dict[str, _Waiting] = {}
-        for it in waiting:
-            firsts.setdefault(it.event.stream_id, it)
-        for state, (line, _, event) in zip(conflict.streams, firsts.values(), strict=True):
+        for state, (line, _, event) in _states(waiting, conflict):
             if state.deleted:
                 raise deleted_here(line, event.stream_id)
             if state.version != event.version - 1:
@@ -109,6 +116,14 @@ class Placing:
                     f"stream {event.stream_id!r} has an event here of a later time than version {event.version}",
                     stream_id=event.stream_id,
                 )
+
+
+def _states(waiting: list[_Waiting], conflict: Conflict) -> Iterable[tuple[StreamState, _Waiting]]:
+    """Pair the streams of a conflict with their first events."""
+    firsts: dict[str, _Waiting] = {}
+    for it in waiting:
+        firsts.setdefault(it.event.stream_id, it)
+    return zip(conflict.streams, firsts.values(), strict=True)
 
 
 def deleted_here(line: int, stream_id: str) -> ImportConflict:

@@ -14,6 +14,8 @@ class Positions:
 
     def __init__(self, wanted: Iterable[int]) -> None:
         self._wanted = sorted(set(wanted), reverse=True)
+        self.are_wanted = any(self._wanted)
+        """Whether any is wanted but 0, which is the beginning in every store."""
         self._found: dict[int, int] = {}
         self._of_events: set[int] = set()
         self.last = 0

@@ -90,13 +90,17 @@ class ConsumerEntry(Record, frozen=True, tag="consumer"):
 
 
 class End(Record, frozen=True, tag="end"):
-    """The last line: how many there are of each kind, so that a file that was cut short is known."""
+    """The last line: how many there are of each kind, and the SHA-256 of the lines before it, in hexadecimal.
+
+    So a file that was cut short or damaged is known. A file made by hand may leave the latter out.
+    """
 
     events: Count
     streams: Count
     snapshots: Count
     checkpoints: Count
     consumers: Count
+    sha256: str | None = None
 
 
 AnyRecord: TypeAlias = Header | Event | Stream | Snapshot | Checkpoint | ConsumerEntry | End

@@ -43,6 +43,6 @@ def test_what_is_not_installed_is_named_with_the_line_that_installs_it(
     missing: str, arguments: list[str], advice: str
 ) -> None:
     done = run(f"import sys; sys.modules[{missing!r}] = None; {RUN}", *arguments)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert advice in done.stderr
     assert "Traceback" not in done.stderr

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -13,8 +16,9 @@ from typing import TypeVar
 import pytest
 from click.testing import CliRunner, Result
 
-from eventstore import EventStore, open_store
+from eventstore import EventStore, NewEvent, open_store
 from eventstore.cli.commands import eventstore
+from eventstore.cli.failures import told_in_words
 from tests.engines import IN_FILES, url_for
 from tests.moving.contents import Contents, contents_of, fill_with_everything
 
@@ -61,6 +65,13 @@ def command(*arguments: object, text: bytes | None = None) -> Result:
     return result
 
 
+COMMAND = f"{sys.executable} -c 'from eventstore.cli import main; main()'"
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=True)
+
+
 def test_a_store_moves_through_a_file(url: str, filled_url: str, exported: Path) -> None:
     done = command("import", url, exported)
     assert (done.exit_code, done.stderr) == (0, "")
@@ -70,9 +81,7 @@ def test_a_store_moves_through_a_file(url: str, filled_url: str, exported: Path)
 
 
 def test_a_store_moves_through_a_pipe(url: str, filled_url: str) -> None:
-    eventstore_command = f"{sys.executable} -c 'from eventstore.cli import main; main()'"
-    line = f"{eventstore_command} export {filled_url} | gzip | gunzip | {eventstore_command} import '{url}'"
-    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=True)
+    done = shell(f"{COMMAND} export {filled_url} | gzip | gunzip | {COMMAND} import '{url}'")
     assert "14 events stored" in done.stdout
     assert done.stderr.startswith("exported ")
     assert contents(url) == contents(filled_url)
@@ -117,7 +126,7 @@ def test_a_broken_store_leaves_no_export(filled_url: str, tmp_path: Path) -> Non
 def test_looking_at_a_store_that_is_not_there_makes_none(name: str, tmp_path: Path) -> None:
     done = command(name, f"sqlite:///{tmp_path}/typo.db")
     assert done.exit_code == 2
-    assert done.stderr == "Error: there is no store at this URL: check it\n"
+    assert done.stderr == "Error: there is no store at this URL: check it; nothing was made there\n"
     assert not [*tmp_path.iterdir()]
 
 
@@ -136,19 +145,57 @@ def test_a_url_that_is_none_is_refused(name: str, exported: Path) -> None:
     assert "a store URL begins with scheme://" in done.stderr
 
 
-def test_a_file_that_is_there_is_not_replaced_unless_asked_for(filled_url: str, exported: Path) -> None:
-    exported.write_text("mine")
+def test_an_export_that_is_there_is_not_replaced_unless_asked_for(filled_url: str, exported: Path) -> None:
+    before = exported.read_bytes()
     done = command("export", filled_url, exported)
     assert done.exit_code == 2
     assert "pass --overwrite" in done.stderr
-    assert exported.read_text() == "mine"
+    assert exported.read_bytes() == before
+    in_store(filled_url, append_one)
     assert command("export", filled_url, exported, "--overwrite").exit_code == 0
-    assert exported.read_text().count("\n") > 14
+    assert exported.read_bytes().count(b"\n") == before.count(b"\n") + 1
+
+
+async def append_one(store: EventStore) -> None:
+    await store.append("order-1", [NewEvent("Later", {})], expected_version=3)
+
+
+def test_what_is_no_export_is_never_replaced(filled_url: str, tmp_path: Path) -> None:
+    """The store itself, by a slip; by a link; another file."""
+    before = contents(filled_url)
+    (tmp_path / "link").symlink_to(tmp_path / "filled.db")
+    (tmp_path / "letter").write_text("dear")
+    for name in ("filled.db", "link", "letter"):
+        done = command("export", filled_url, tmp_path / name, "--overwrite")
+        assert done.exit_code == 2
+        assert "is no export, and is not replaced" in done.stderr
+    assert contents(filled_url) == before
+    assert (tmp_path / "letter").read_text() == "dear"
+
+
+def test_an_export_is_its_owners_alone_and_keeps_the_rights_that_it_was_given(filled_url: str, exported: Path) -> None:
+    assert stat.S_IMODE(exported.stat().st_mode) == 0o600
+    exported.chmod(0o640)
+    link = exported.with_name("link")
+    link.symlink_to(exported)
+    assert command("export", filled_url, link, "--overwrite").exit_code == 0
+    assert link.is_symlink()
+    assert stat.S_IMODE(exported.stat().st_mode) == 0o640
+
+
+def test_a_device_and_a_pipe_are_written_to(filled_url: str, tmp_path: Path) -> None:
+    assert command("export", filled_url, "/dev/null").exit_code == 0
+    done = command("export", filled_url, "/dev/full")
+    assert (done.exit_code, done.stderr) == (2, "Error: No space left on device\n")
+    os.mkfifo(tmp_path / "pipe")
+    line = f"{COMMAND} export {filled_url} {tmp_path}/pipe & {COMMAND} import --check {tmp_path}/pipe; wait"
+    assert shell(line).stdout.startswith("sound: 14 events")
 
 
 def test_an_export_that_cannot_be_written_says_so(filled_url: str, tmp_path: Path) -> None:
     done = command("export", filled_url, tmp_path / "no folder" / "out")
     assert done.exit_code == 2
+    assert "no folder" in done.stderr
     assert "No such file or directory" in done.stderr
 
 
@@ -156,7 +203,7 @@ def test_a_bad_file_is_refused_before_there_is_a_store(exported: Path, tmp_path:
     exported.write_bytes(exported.read_bytes()[:-10])
     done = command("import", f"sqlite:///{tmp_path}/new.db", exported)
     assert done.exit_code == 2
-    assert done.stderr.startswith("Error: line ")
+    assert done.stderr.startswith(f"Error: {exported}: line ")
     assert not (tmp_path / "new.db").exists()
 
 
@@ -164,6 +211,7 @@ def test_a_file_can_be_checked_alone(exported: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.db"
     done = command("import", url, exported, "--check")
     assert done.stdout.startswith("sound: 14 events up to position ")
+    assert command("import", "--check", exported).stdout == done.stdout
     exported.write_bytes(b"")
     assert "the file is empty" in command("import", url, exported, "--check").stderr
     assert not (tmp_path / "new.db").exists()
@@ -198,8 +246,63 @@ def test_a_store_migrated_by_hand_only_can_be_looked_at(filled_url: str, tmp_pat
 
 
 def test_whoever_stops_reading_an_export_sees_no_traceback(filled_url: str) -> None:
-    eventstore_command = f"{sys.executable} -c 'from eventstore.cli import main; main()'"
-    line = f"{eventstore_command} export {filled_url} | head -c 1"
-    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False)
+    done = shell(f"{COMMAND} export {filled_url} | head -c 1")
     assert done.stdout == "{"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["export", "import"])
+def test_arguments_in_the_other_order_are_told_without_what_may_be_a_password(name: str, exported: Path) -> None:
+    done = command(name, exported, "postgresql://app:hunter2@host/db")
+    assert done.exit_code == 2
+    assert "the URL of the store comes first" in done.stderr
+    assert "hunter2" not in done.output
+
+
+@pytest.mark.parametrize("name", ["export", "import", "verify"])
+def test_whoever_interrupts_is_told_so(
+    name: str, exported: Path, filled_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(self: EventStore) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EventStore, "open", interrupted)
+    out = exported.with_name("out")
+    arguments = {"export": [out], "import": [exported], "verify": []}[name]
+    done = command(name, filled_url, *arguments)
+    assert (done.exit_code, done.stderr) == (130, "Error: interrupted\n")
+    assert not [*exported.parent.glob("out*")]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = command("import", f"sqlite:///{tmp_path}/new.db", tmp_path / "typo")
+    assert (done.exit_code, done.stderr) == (2, f"Error: {tmp_path}/typo: No such file or directory\n")
+
+
+def test_a_refusal_says_how_much_is_stored(exported: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    assert command("import", url, exported).exit_code == 0
+    in_store(url, lambda store: store.delete_stream("order-1", expected_version=3))
+    done = command("import", url, exported)
+    assert done.exit_code == 2
+    assert done.stderr.endswith("of the export are stored; import it again to go on there\n")
+
+
+def test_a_store_is_brought_up_to_date(exported: Path, filled_url: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    assert command("import", url, exported).exit_code == 0
+    in_store(filled_url, lambda store: store.delete_stream("order-2", expected_version=7, erase=True))
+    assert command("export", filled_url, exported, "--overwrite").exit_code == 0
+    assert "import with update=True (--update)" in command("import", url, exported).stderr
+    assert command("import", url, exported, "--update").exit_code == 0
+    assert contents(url) == contents(filled_url)
+
+
+def test_warnings_of_eventstore_are_shown_and_not_those_of_what_works_for_it(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A pool that connects again and again tells of each try; the error that comes of it is told once."""
+    with told_in_words():
+        logging.getLogger("eventstore").warning("trying again")
+        logging.getLogger("psycopg.pool").warning("error connecting")
+    assert capfd.readouterr().err == "trying again\n"

@@ -15,7 +15,7 @@ from eventstore.backend import EncodedSnapshot
 from eventstore_conformance.making import nested, object_of_size
 from eventstore_conformance.observing import nothing_written
 from eventstore_memory import MemoryBackend
-from tests.moving.contents import as_file, contents_of, export_of, fill_with_everything, import_lines
+from tests.moving.contents import as_file, contents_of, export_of, fill_with_everything, import_lines, to_be_changed
 
 pytestmark = pytest.mark.asyncio
 
@@ -35,7 +35,7 @@ async def lines() -> list[Line]:
     """The lines of a sound export."""
     async with open_store("memory://") as source:
         await fill_with_everything(source)
-        return [json.loads(line) for line in await export_of(source)]
+        return [json.loads(line) for line in to_be_changed(await export_of(source))]
 
 
 def as_text(lines: list[Line]) -> list[bytes]:
@@ -192,14 +192,14 @@ async def test_a_file_that_was_cut_short_is_refused(store: EventStore, lines: li
     ("text", "line", "reason"),
     [
         (b"", 1, "the file is empty"),
-        (b"\n", 1, "Input data was truncated"),
-        (b'{"record": "end", "events', 1, "the file ends within it"),
-        (b"hello\n", 1, "JSON is malformed"),
-        (b"\x1f\x8b\x08\x00 gzip", 1, "JSON is malformed"),
-        (b"\xff\xfe{\x00}\x00", 1, "JSON is malformed"),
+        (b"\n", 1, "no whole JSON object"),
+        (b'{"record": "end", "events', 1, "no whole JSON object"),
+        (b"hello\n", 1, "this is no export: JSON is malformed"),
+        (b"\x1f\x8b\x08\x00 gzip", 1, "compressed: pass it through gunzip"),
+        (b"\xff\xfe{\x00}\x00", 1, "UTF-16"),
         (b"[1]\n", 1, "Expected `object`"),
         (b'{"a": ' + b"[" * 100_000, 1, "recursion"),
-        (b'{"record": "event", "data": {"a": "\\ud800"}}', 1, "or it is no JSON"),
+        (b'{"record": "event", "data": {"a": "\\ud800"}}', 1, "no whole JSON object"),
         (b"x" * 20_000_000, 1, "longer than"),
     ],
     ids=["empty", "a blank", "cut", "text", "gzip", "UTF-16", "no object", "brackets", "a surrogate", "one long line"],
@@ -208,6 +208,15 @@ async def test_what_is_no_export_is_refused(store: EventStore, text: bytes, line
     error = await refused(store, [text])
     assert error.line == line
     assert reason in error.reason
+
+
+async def test_a_file_of_which_a_byte_was_changed_is_refused(store: EventStore) -> None:
+    """It is sound otherwise: only what the last line tells of the bytes does not fit."""
+    async with open_store("memory://") as source:
+        await fill_with_everything(source)
+        text = b"".join(await export_of(source))
+    error = await refused(store, [text.replace(b"Counted", b"Counted!", 1)])
+    assert "its sha256 is not that of the lines above" in error.reason
 
 
 async def test_larger_payloads_are_taken_by_a_store_that_allows_them() -> None:

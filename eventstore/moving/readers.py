@@ -1,0 +1,107 @@
+"""Bringing checkpoints and consumers into another store, where positions are others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from eventstore.errors import ImportConflict
+from eventstore.events import decode_json
+from eventstore.ledger import PAGE, PARKED, SETTINGS, Settings, StoreEntries
+from eventstore.moving.entries import parse_entry
+from eventstore.moving.log import log_up_to
+from eventstore.moving.positions import Positions
+from eventstore.moving.records import Checkpoint, ConsumerEntry
+
+if TYPE_CHECKING:
+    from eventstore.store import EventStore
+
+_EVENTS_AT_A_TIME: Final = 1_000
+
+OTHER_EVENTS: Final = (
+    "this store has other events before or among those of the export, and checkpoints and consumers tell by positions "
+    "how far they have come: import into an empty store, or without them (consumers=False, --without-consumers)"
+)
+
+
+class Readers:
+    """The way of checkpoints and consumers into a store that has the events; `update` replaces what it has of them."""
+
+    def __init__(self, store: EventStore, positions: Positions, *, update: bool) -> None:
+        self.checkpoints = 0
+        self.consumers = 0
+        self.lost_parked = 0
+        self._kept: set[tuple[str, str]] = set()
+        self._store = store
+        self._entries = StoreEntries(store)
+        self._positions = positions
+        self._update = update
+        self._is_alone = False
+        self._present: dict[str, bool] = {}
+        self._parked: set[str] = set()
+
+    @property
+    def kept(self) -> int:
+        """How many checkpoints and consumers the store has, otherwise than the export, and keeps."""
+        return len(self._kept)
+
+    async def check_log_is_alone(self, line: int, expected: int) -> None:
+        """Refuse a log that has more events, up to the last one of the export, than are expected."""
+        if self._is_alone or not self._positions.are_wanted:
+            return
+        found = 0
+        call, last = self._store._while_open, self._positions.last
+        async for events in log_up_to(self._store._backend, call, last, _EVENTS_AT_A_TIME):
+            found += len(events)
+        if found != expected:
+            raise ImportConflict(line, OTHER_EVENTS)
+        self._is_alone = True
+
+    async def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Save a checkpoint where there is none of its name, or in its place."""
+        save, position = self._store._backend.save_checkpoint, self._positions.here(checkpoint.position)
+        found = await self._store._once(save, checkpoint.name, position, 0)
+        while found not in (0, position) and self._update:
+            before, found = found, await self._store._once(save, checkpoint.name, position, found)
+            if found == before:
+                found = 0
+        self.checkpoints += found == 0
+        if found not in (0, position):
+            self._kept.add(("checkpoint", checkpoint.name))
+
+    async def save_entry(self, line: int, entry: ConsumerEntry) -> None:
+        """Save an entry of a consumer; its settings come last, and make a consumer of what is there."""
+        state = parse_entry(entry.key, entry.data)
+        position = self._positions.here(state.position)
+        if state.is_parked and not self._positions.is_of_event(state.position):
+            self.lost_parked += 1
+            return
+        key, data = state.key_at(position), state.data_at(position)
+        if not self._update and await self._is_present(entry.name):
+            found = await self._entries.list_entries(entry.name, key, None, 1)
+            if not found or decode_json(found[0].data) != decode_json(data):
+                self._kept.add(("consumer", entry.name))
+            return
+        found_version = await self._entries.save_entry(entry.name, key, data, 0)
+        if found_version and await self._entries.save_entry(entry.name, key, data, found_version) != found_version:
+            raise ImportConflict(line, f"consumer {entry.name!r} is at work here: stop it, and import again")
+        if state.is_parked:
+            self._parked.add(key)
+        if isinstance(state.kept, Settings):
+            self.consumers += 1
+            await self._forget_other_parked(entry.name)
+
+    async def _is_present(self, name: str) -> bool:
+        if name not in self._present:
+            found = await self._entries.list_entries(name, SETTINGS, None, 1)
+            self._present[name] = bool(found) and found[0].key == SETTINGS
+        return self._present[name]
+
+    async def _forget_other_parked(self, name: str) -> None:
+        """Forget parked events of an earlier import, which were replayed since where the export comes from."""
+        page = await self._entries.list_entries(name, PARKED, None, PAGE)
+        while page:
+            for entry in page:
+                if entry.key not in self._parked:
+                    await self._entries.save_entry(name, entry.key, None, entry.version)
+            page = await self._entries.list_entries(name, PARKED, (name, page[-1].key), PAGE)
+        self._parked.clear()
