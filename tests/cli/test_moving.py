@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sqlite3
 import stat
@@ -18,7 +17,6 @@ from click.testing import CliRunner, Result
 
 from eventstore import EventStore, NewEvent, open_store
 from eventstore.cli.commands import eventstore
-from eventstore.cli.failures import told_in_words
 from tests.engines import IN_FILES, url_for
 from tests.moving.contents import Contents, contents_of, fill_with_everything
 
@@ -298,11 +296,14 @@ def test_a_store_is_brought_up_to_date(exported: Path, filled_url: str, tmp_path
     assert contents(url) == contents(filled_url)
 
 
-def test_warnings_of_eventstore_are_shown_and_not_those_of_what_works_for_it(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_warnings_of_eventstore_are_shown_and_not_those_of_what_works_for_it() -> None:
     """A pool that connects again and again tells of each try; the error that comes of it is told once."""
-    with told_in_words():
-        logging.getLogger("eventstore").warning("trying again")
-        logging.getLogger("psycopg.pool").warning("error connecting")
-    assert capfd.readouterr().err == "trying again\n"
+    code = """
+import logging
+from eventstore.cli.failures import told_in_words
+with told_in_words():
+    logging.getLogger("eventstore").warning("trying again")
+    logging.getLogger("psycopg.pool").warning("error connecting")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "trying again\n"
