@@ -243,9 +243,9 @@ class EventStore(Operations):
         """
         self._check_open()
         # Imported when first needed, as below: few processes ever move a store.
-        from eventstore.moving.exporting import export_lines
+        from eventstore.moving.exporting import Exporter
 
-        return export_lines(self._backend, self._while_open, self._limits.page_size, progress)
+        return Exporter(self._backend, self._while_open, progress).lines()
 
     async def import_from(
         self,
@@ -270,8 +270,8 @@ class EventStore(Operations):
         written where it is not sound. Then it is stored, a thousand events at a time, each time all or none.
 
         Raises `InvalidExport` with the number of the line, `ImportConflict` where what the store has stands against it
-        (what precedes is stored then), `CapabilityNotSupported` without `Capability.RESTORE`, `InvalidArgument`, and
-        what `append` raises of the database.
+        (a note tells how much is stored by then), `CapabilityNotSupported` without `Capability.RESTORE`,
+        `InvalidArgument`, and what `append` raises of the database.
         """
         from eventstore.moving.importing import import_file
 

@@ -28,12 +28,17 @@ from eventstore.moving.records import (
     Snapshot,
     Stream,
     decode_line,
+    later_format,
 )
 from eventstore.progress import Progress, ProgressCallback
 from eventstore.verifying.tallies import EventIds
 
-_LINES_AT_A_TIME: Final = 200
-"""So many lines are read before other tasks get a turn."""
+_COST_OF_LINE: Final = 2_000
+_MOST_HELD: Final = 500_000
+"""So many bytes, and as much as so many for each line, are read before other tasks get a turn: some milliseconds."""
+
+_LINES_BETWEEN: Final = 1_000
+"""So many lines are checked between two calls that tell the progress."""
 
 
 _OTHER_FILES: Final = {
@@ -59,8 +64,10 @@ async def read_lines(file: BinaryIO, max_event_size: int) -> AsyncIterator[Line]
     longest = 12 * max_event_size + 2**16
     file.seek(0)
     number = 0
+    held = 0
     while text := file.readline(longest + 1):
         number += 1
+        held += _COST_OF_LINE + len(text)
         if len(text) > longest:
             raise InvalidExport(number, f"it is longer than {longest:,} bytes, which none can be within the limits")
         try:
@@ -68,13 +75,17 @@ async def read_lines(file: BinaryIO, max_event_size: int) -> AsyncIterator[Line]
         except (ValueError, RecursionError) as error:
             raise InvalidExport(number, _why_it_is_no_record(number, text, error)) from error
         yield Line(number, record, text)
-        if number % _LINES_AT_A_TIME == 0:
+        if held > _MOST_HELD:
+            held = 0
             await asyncio.sleep(0)
     if number == 0:
         raise InvalidExport(1, "the file is empty")
 
 
 def _why_it_is_no_record(number: int, text: bytes, error: Exception) -> str:
+    later = later_format(text) if number == 1 else None
+    if later is not None:
+        return f"its format is {later}, known is up to {FORMAT}: upgrade eventstore-kit"
     what = next((what for start, what in _OTHER_FILES.items() if number == 1 and text.startswith(start)), None)
     if what is not None:
         return f"this is no export, but {what}"
@@ -117,7 +128,7 @@ async def check_file(file: BinaryIO, max_event_size: int, progress: ProgressCall
     check = _Check(max_event_size)
     async for line in read_lines(file, max_event_size):
         check.add(line)
-        if progress is not None and line.number % _LINES_AT_A_TIME == 0:
+        if progress is not None and line.number % _LINES_BETWEEN == 0:
             progress(Progress("check", check.position, check.found.head))
     check.require_end()
     repeated = check.ids.repeated()

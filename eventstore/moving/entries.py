@@ -63,8 +63,8 @@ class ConsumerState(NamedTuple):
             case Settings():
                 moved: Kept = msgspec.structs.replace(self.kept, after=position)
             case Partition():
-                # Nobody is at work there.
-                moved = msgspec.structs.replace(self.kept, position=position, worker=None, rate=0.0)
+                # Nobody is at work there; and the next event may be another one than the one that was tried here.
+                moved = Partition(position, handled=self.kept.handled)
             case Parked():
                 moved = msgspec.structs.replace(self.kept, position=position)
         return msgspec.json.encode(moved)

@@ -1,4 +1,4 @@
-"""Exporting a store: all that it has, up to the head that the log has at the beginning, as records of `records`.
+"""Exporting a store: all that it has, up to the head that the log has at the beginning, as lines of `records`.
 
 Others may use the store meanwhile. The log is read once, in pages; up to that head no event comes any more. What
 streams went through, snapshots, checkpoints and consumers are read afterwards, so that they may know of more than the
@@ -13,13 +13,12 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, TypeVar
 
-from msgspec.structs import replace
-
-from eventstore.backend import Backend, Capability
+from eventstore.backend import Backend, Capability, Entry, StreamInfo
 from eventstore.errors import StorageError
 from eventstore.events import JsonObject, RecordedEvent, decode_json
-from eventstore.ledger import PAGE, WORKER
-from eventstore.moving.log import log_up_to
+from eventstore.ledger import PAGE, PARKED, PARTITION, SETTINGS
+from eventstore.moving.entries import parse_entry
+from eventstore.moving.log import Log
 from eventstore.moving.records import (
     FORMAT,
     AnyRecord,
@@ -38,62 +37,66 @@ from eventstore.retries import Call
 T = TypeVar("T")
 K = TypeVar("K")
 
-_SNAPSHOTS: Final = 50
+_SNAPSHOTS: Final = 10
 """How many are read at a time: each may have a megabyte."""
-
-
-async def export_lines(
-    backend: Backend, call: Call, page_size: int, progress: ProgressCallback | None
-) -> AsyncIterator[bytes]:
-    """Yield a store as the lines of an export."""
-    digest = sha256()
-    async for record in Exporter(backend, call, page_size, progress).records():
-        if isinstance(record, End):
-            record = replace(record, sha256=digest.hexdigest())
-        line = encode_line(record)
-        digest.update(line)
-        yield line
 
 
 class Exporter:
     """One export of a store. Of a stream its id and its version are kept in memory, of an event nothing."""
 
-    def __init__(self, backend: Backend, call: Call, page_size: int, progress: ProgressCallback | None) -> None:
+    def __init__(self, backend: Backend, call: Call, progress: ProgressCallback | None) -> None:
         self._backend = backend
         self._call = call
-        self._page_size = page_size
         self._progress = progress
         self._head = 0
+        self._counts: Counter[type[AnyRecord]] = Counter()
+        self._digest = sha256()
         self._versions: dict[str, int] = {}
         self._deleted: set[str] = set()
         # The first versions after those that are missing, until it is known that they were truncated.
         self._gaps: dict[str, int] = {}
 
-    async def records(self) -> AsyncIterator[AnyRecord]:
-        """Yield the records, from the header to the end."""
+    async def lines(self) -> AsyncIterator[bytes]:
+        """Yield the lines, from the header to the end."""
         self._head = await self._call(self._backend.head)
-        yield Header(FORMAT, self._head, self._backend.name, datetime.now(UTC))
-        counts: Counter[type[AnyRecord]] = Counter()
-        for part in (self._events, self._streams, self._snapshots, self._checkpoints, self._consumers):
+        yield self._line(Header(FORMAT, self._head, self._backend.name, datetime.now(UTC)))
+        async for line in self._events():
+            yield line
+        for part in (self._streams, self._snapshots, self._checkpoints, self._consumers):
             async for record in part():
-                counts[type(record)] += 1
-                yield record
-        yield End(
-            events=counts[Event],
-            streams=counts[Stream],
-            snapshots=counts[Snapshot],
-            checkpoints=counts[Checkpoint],
-            consumers=counts[ConsumerEntry],
+                yield self._line(record)
+        counts = self._counts
+        yield encode_line(
+            End(
+                events=counts[Event],
+                streams=counts[Stream],
+                snapshots=counts[Snapshot],
+                checkpoints=counts[Checkpoint],
+                consumers=counts[ConsumerEntry],
+                sha256=self._digest.hexdigest(),
+            )
         )
+
+    def _line(self, record: AnyRecord) -> bytes:
+        line = encode_line(record)
+        self._counts[type(record)] += 1
+        self._digest.update(line)
+        return line
 
     # --- The log -------------------------------------------------------------------------------------------------
 
-    async def _events(self) -> AsyncIterator[AnyRecord]:
-        async for events in log_up_to(self._backend, self._call, self._head, self._page_size):
+    async def _events(self) -> AsyncIterator[bytes]:
+        log = Log(self._backend, self._call, self._head)
+        async for events in log.pages():
+            size = 0
             for event in events:
-                yield self._event(event)
-            if events and self._progress is not None:
-                self._progress(Progress("export", events[-1].global_position, self._head))
+                line = self._line(self._event(event))
+                size += len(line)
+                yield line
+            if events:
+                log.was_of_size(len(events), size)
+                if self._progress is not None:
+                    self._progress(Progress("export", events[-1].global_position, self._head))
 
     def _event(self, event: RecordedEvent) -> Event:
         if event.version != self._versions.get(event.stream_id, 0) + 1:
@@ -110,26 +113,33 @@ class Exporter:
             event.metadata,
         )
 
-    # --- All the rest --------------------------------------------------------------------------------------------
+    # --- Streams and snapshots -----------------------------------------------------------------------------------
 
     async def _streams(self) -> AsyncIterator[AnyRecord]:
         infos = _pages(
             lambda after, limit: self._call(self._backend.list_streams, None, None, after, limit, include_deleted=True),
             lambda info: info.stream_id,
-            self._page_size,
+            PAGE,
         )
         async for info in infos:
             if self._gaps.pop(info.stream_id, 1) > info.first_version:
                 raise _damaged(info.stream_id)
-            if info.deleted:
-                self._deleted.add(info.stream_id)
-            if info.deleted or info.first_version > 1:
-                # What was appended since the log was read is left out.
-                version = max(self._versions.get(info.stream_id, 0), info.first_version - 1)
-                self._versions[info.stream_id] = version
-                yield Stream(info.stream_id, version, info.first_version, info.deleted)
+            stream = self._as_of_head(info)
+            if stream.deleted:
+                self._deleted.add(stream.stream_id)
+            if stream.deleted or stream.first_version > 1:
+                self._versions[stream.stream_id] = stream.version
+                yield stream
         for stream_id in self._gaps:
             raise _damaged(stream_id)
+
+    def _as_of_head(self, info: StreamInfo) -> Stream:
+        """Return a stream as it was at the end of the log that was read, as far as that is still to be known."""
+        last = self._versions.get(info.stream_id, 0)
+        # It has events that are not in the log that was read: what is done to a stream later came later.
+        went_on = info.version > last and info.first_version <= info.version
+        version = max(last, info.first_version - 1)
+        return Stream(info.stream_id, version, info.first_version, info.deleted and not went_on)
 
     async def _snapshots(self) -> AsyncIterator[AnyRecord]:
         snapshots = _pages(
@@ -139,7 +149,10 @@ class Exporter:
         )
         async for kept in snapshots:
             if kept.stream_id not in self._deleted and kept.version <= self._versions.get(kept.stream_id, 0):
-                yield Snapshot(kept.stream_id, kept.version, _object(kept.data, f"the snapshot of {kept.stream_id!r}"))
+                data = _object(kept.data, f"the snapshot of {kept.stream_id!r}")
+                yield Snapshot(kept.stream_id, kept.version, data)
+
+    # --- Checkpoints and consumers -------------------------------------------------------------------------------
 
     async def _checkpoints(self) -> AsyncIterator[AnyRecord]:
         checkpoints = _pages(
@@ -151,18 +164,37 @@ class Exporter:
             yield Checkpoint(kept.name, kept.position)
 
     async def _consumers(self) -> AsyncIterator[AnyRecord]:
-        if Capability.CONSUMERS not in self._backend.capabilities:
-            return
-        entries = _pages(
-            lambda after, limit: self._call(self._backend.list_entries, None, "", after, limit),
+        if Capability.CONSUMERS in self._backend.capabilities:
+            # A consumer without settings has not begun. Workers stay where they are.
+            async for settings in self._entries(None, SETTINGS):
+                if settings.key == SETTINGS:
+                    async for record in self._consumer(settings):
+                        yield record
+
+    async def _consumer(self, settings: Entry) -> AsyncIterator[AnyRecord]:
+        """Yield what a consumer keeps, its settings last.
+
+        Its workers may go on meanwhile, so how far the partitions are is read before what they have parked: an event
+        that they park in between is left out, since it comes again after the position that was read.
+        """
+        partitions = [_record(entry) async for entry in self._entries(settings.name, PARTITION)]
+        states = [parse_entry(partition.key, partition.data) for partition in partitions]
+        reached = {state.number: min(state.position, self._head) for state in states}
+        async for entry in self._entries(settings.name, PARKED):
+            record = _record(entry)
+            state = parse_entry(record.key, record.data)
+            if state.position <= reached.get(state.number, 0):
+                yield record
+        for partition in partitions:
+            yield partition
+        yield _record(settings)
+
+    def _entries(self, name: str | None, prefix: str) -> AsyncIterator[Entry]:
+        return _pages(
+            lambda after, limit: self._call(self._backend.list_entries, name, prefix, after, limit),
             lambda entry: (entry.name, entry.key),
             PAGE,
         )
-        async for entry in entries:
-            # Workers stay where they are.
-            if not entry.key.startswith(WORKER):
-                what = f"the entry {entry.key!r} of consumer {entry.name!r}"
-                yield ConsumerEntry(entry.name, entry.key, _object(entry.data, what))
 
 
 async def _pages(
@@ -176,6 +208,16 @@ async def _pages(
         if len(page) < limit:
             return
         after = key(page[-1])
+
+
+def _record(entry: Entry) -> ConsumerEntry:
+    what = f"the entry {entry.key!r} of consumer {entry.name!r}"
+    record = ConsumerEntry(entry.name, entry.key, _object(entry.data, what))
+    try:
+        parse_entry(record.key, record.data)
+    except ValueError as error:
+        raise StorageError(f"{what} is damaged, see what verify() says of the store: {error}") from error
+    return record
 
 
 def _object(text: bytes, what: str) -> JsonObject:

@@ -66,7 +66,7 @@ class Importer:
         self._progress = progress
         self._positions = Positions(checked.positions if consumers else ())
         self._placing = Placing(store, checked, self._positions)
-        self._streams = Streams(store, update=update)
+        self._streams = Streams(store, checked.streams, update=update)
         self._readers = Readers(store, self._positions, update=update) if consumers else None
         self._left_out = 0
         self._has_begun = False
@@ -115,33 +115,30 @@ class Importer:
                 pass
 
     async def _take(self, line: int, event: Event) -> None:
-        if self._is_gone(event.stream_id, event.version):
+        if self._streams.is_gone(event.stream_id, event.version):
             self._left_out += 1
             return
         restored = restored_event(line, event, self._max_event_size)
         await self._begin(line, restored)
+        await self._streams.begin(line, event.stream_id)
         if self._placing.add(line, event.global_position, restored):
             await self._flush()
 
     async def _begin(self, line: int, first: RestoredEvent | None) -> None:
-        """Look at what is there, before the first event is stored, and let truncated streams begin where they begin."""
+        """Look at what is there, before the first event is stored."""
         if self._has_begun:
             return
         self._has_begun = True
         if first is not None and self._positions.are_wanted:
             await self._check_log_begins_with(line, first)
         for number, stream in enumerate(self._checked.streams.values(), self._checked.first_stream):
-            await self._streams.begin(number, stream)
+            await self._streams.check(number, stream)
 
     async def _check_log_begins_with(self, line: int, event: RestoredEvent) -> None:
         async for first in self._store.read_all(limit=1):
             is_same = first.event_id == event.event.event_id
-            if not is_same and not self._is_gone(first.stream_id, first.version):
+            if not is_same and not self._streams.is_gone(first.stream_id, first.version):
                 raise ImportConflict(line, OTHER_EVENTS)
-
-    def _is_gone(self, stream_id: str, version: int) -> bool:
-        stream = self._checked.streams.get(stream_id)
-        return stream is not None and version < stream.first_version
 
     async def _flush(self) -> None:
         """Store the events in hand."""

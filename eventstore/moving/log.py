@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -14,23 +15,43 @@ _LOOKS: Final = 20
 _LOOK_FOR: Final = 0.5
 """How often, and for how many seconds each, the end of the log is waited for while appends in flight hide it."""
 
+_FIRST_PAGE: Final = 100
+_LARGEST_PAGE: Final = 1_000
+_BYTES: Final = 2**22
+"""As large a page as may be: it is in memory at once, and others wait for as long as it is worked on."""
 
-async def log_up_to(backend: Backend, call: Call, head: int, page_size: int) -> AsyncIterator[list[RecordedEvent]]:
-    """Yield the log from its beginning up to a position, in pages.
 
-    Raises `StoreUnavailable` if appends in flight hide its end for long, as they may after a fail-over.
-    """
-    looked_to = looks = 0
-    while looked_to < head:
-        page: LogPage = await call(backend.read_all, looked_to, page_size, Direction.FORWARD, None)
-        if page.looked_to > looked_to:
-            looked_to = page.looked_to
-            yield [event for event in page.events if event.global_position <= head]
-            continue
-        looks += 1
-        if looks > _LOOKS:
-            raise StoreUnavailable(
-                f"the log can be read up to position {looked_to} and not to {head}: appends in flight hide the rest; "
-                "try again once they have ended"
-            )
-        await call(backend.wait, looked_to, _LOOK_FOR)
+class Log:
+    """The log from its beginning up to a position, in pages of some megabytes, whatever the size of the events."""
+
+    def __init__(self, backend: Backend, call: Call, head: int) -> None:
+        self._backend = backend
+        self._call = call
+        self._head = head
+        self._limit = _FIRST_PAGE
+
+    async def pages(self) -> AsyncIterator[list[RecordedEvent]]:
+        """Yield the events.
+
+        Raises `StoreUnavailable` if appends in flight hide the end for long, as they may after a fail-over.
+        """
+        looked_to = looks = 0
+        while looked_to < self._head:
+            page: LogPage = await self._call(self._backend.read_all, looked_to, self._limit, Direction.FORWARD, None)
+            # An engine in memory lets nobody else run.
+            await asyncio.sleep(0)
+            if page.looked_to > looked_to:
+                looked_to = page.looked_to
+                yield [event for event in page.events if event.global_position <= self._head]
+                continue
+            looks += 1
+            if looks > _LOOKS:
+                raise StoreUnavailable(
+                    f"the log can be read up to position {looked_to} and not to {self._head}: appends in flight hide "
+                    "the rest; try again once they have ended"
+                )
+            await self._call(self._backend.wait, looked_to, _LOOK_FOR)
+
+    def was_of_size(self, events: int, size: int) -> None:
+        """Tell how many bytes the events of a page were, for the size of the next ones."""
+        self._limit = max(1, min(_LARGEST_PAGE, 2 * self._limit, _BYTES * events // max(size, 1)))

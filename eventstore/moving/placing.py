@@ -106,7 +106,11 @@ class Placing:
             if tries == _TRIES:
                 await self._check_time(line, event)
         if tries == _TRIES:
-            raise ImportConflict(waiting[0].line, "others write to the same streams all the time")
+            raise ImportConflict(
+                waiting[0].line,
+                "nothing that is left here tells why it is refused: others write to the same streams all the time, or "
+                "an event that was truncated here was of a later time",
+            )
 
     async def _check_time(self, line: int, event: RestoredEvent) -> None:
         for last in await self._store._stream_page(event.stream_id, None, 1, Direction.BACKWARD):

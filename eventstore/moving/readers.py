@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from eventstore.errors import ImportConflict
 from eventstore.events import decode_json
-from eventstore.ledger import PAGE, PARKED, SETTINGS, Settings, StoreEntries
+from eventstore.ledger import PAGE, PARKED, PARTITION, SETTINGS, Settings, StoreEntries
 from eventstore.moving.entries import parse_entry
-from eventstore.moving.log import log_up_to
+from eventstore.moving.log import Log
 from eventstore.moving.positions import Positions
 from eventstore.moving.records import Checkpoint, ConsumerEntry
 
 if TYPE_CHECKING:
     from eventstore.store import EventStore
-
-_EVENTS_AT_A_TIME: Final = 1_000
 
 OTHER_EVENTS: Final = (
     "this store has other events before or among those of the export, and checkpoints and consumers tell by positions "
@@ -37,7 +35,8 @@ class Readers:
         self._update = update
         self._is_alone = False
         self._present: dict[str, bool] = {}
-        self._parked: set[str] = set()
+        # Of the consumer in hand, what was saved.
+        self._keys: set[str] = set()
 
     @property
     def kept(self) -> int:
@@ -49,8 +48,7 @@ class Readers:
         if self._is_alone or not self._positions.are_wanted:
             return
         found = 0
-        call, last = self._store._while_open, self._positions.last
-        async for events in log_up_to(self._store._backend, call, last, _EVENTS_AT_A_TIME):
+        async for events in Log(self._store._backend, self._store._while_open, self._positions.last).pages():
             found += len(events)
         if found != expected:
             raise ImportConflict(line, OTHER_EVENTS)
@@ -84,11 +82,12 @@ class Readers:
         found_version = await self._entries.save_entry(entry.name, key, data, 0)
         if found_version and await self._entries.save_entry(entry.name, key, data, found_version) != found_version:
             raise ImportConflict(line, f"consumer {entry.name!r} is at work here: stop it, and import again")
-        if state.is_parked:
-            self._parked.add(key)
+        self._keys.add(key)
         if isinstance(state.kept, Settings):
             self.consumers += 1
-            await self._forget_other_parked(entry.name)
+            await self._forget_others(entry.name, PARKED)
+            await self._forget_others(entry.name, PARTITION)
+            self._keys.clear()
 
     async def _is_present(self, name: str) -> bool:
         if name not in self._present:
@@ -96,12 +95,11 @@ class Readers:
             self._present[name] = bool(found) and found[0].key == SETTINGS
         return self._present[name]
 
-    async def _forget_other_parked(self, name: str) -> None:
-        """Forget parked events of an earlier import, which were replayed since where the export comes from."""
-        page = await self._entries.list_entries(name, PARKED, None, PAGE)
-        while page:
+    async def _forget_others(self, name: str, prefix: str) -> None:
+        """Forget what an earlier import left of a consumer and the export does not have: events replayed since, say."""
+        after: tuple[str, str] | None = None
+        while page := await self._entries.list_entries(name, prefix, after, PAGE):
             for entry in page:
-                if entry.key not in self._parked:
+                if entry.key not in self._keys:
                     await self._entries.save_entry(name, entry.key, None, entry.version)
-            page = await self._entries.list_entries(name, PARKED, (name, page[-1].key), PAGE)
-        self._parked.clear()
+            after = (name, page[-1].key)

@@ -7,7 +7,7 @@ library would misread gets another number of the format.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -111,6 +111,22 @@ RECORDS: Final[tuple[type[AnyRecord], ...]] = (Header, Event, Stream, Snapshot, 
 _encode = msgspec.json.Encoder().encode
 decode_line = msgspec.json.Decoder(AnyRecord).decode
 """Return the record of a line, or raise `ValueError` or `RecursionError`."""
+
+
+class _Format(msgspec.Struct):
+    """As much of a header as every format has."""
+
+    record: Literal["eventstore export"]
+    format: int
+
+
+def later_format(text: bytes) -> int | None:
+    """Return the number of the format of a header that is later than ours, None of whatever else."""
+    try:
+        found = msgspec.json.decode(text, type=_Format).format
+    except (ValueError, RecursionError):
+        return None
+    return found if found > FORMAT else None
 
 
 def encode_line(record: AnyRecord) -> bytes:

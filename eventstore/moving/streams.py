@@ -7,7 +7,7 @@ has said so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,79 +23,96 @@ if TYPE_CHECKING:
 class Streams:
     """The way of streams into the state that they had when they were exported."""
 
-    def __init__(self, store: EventStore, *, update: bool) -> None:
+    def __init__(self, store: EventStore, streams: Mapping[str, Stream], *, update: bool) -> None:
+        """`streams` are those of the export that were truncated or deleted."""
         self.snapshots = 0
-        self._changed: set[str] = set()
         self._store = store
+        self._streams = streams
         self._update = update
+        self._begun: set[str] = set()
+        self._changed: set[str] = set()
 
     @property
     def changed(self) -> int:
         """How many streams were truncated or deleted, or began truncated."""
         return len(self._changed)
 
-    async def begin(self, line: int, stream: Stream) -> None:
-        """Let a stream be where its first event follows, before any event is stored. Raises `ImportConflict`."""
-        gone = stream.first_version - 1
-        if gone == 0:
-            return
-        info = await self._store.stream_info(stream.stream_id)
-        if info is not None and info.deleted:
-            if not stream.deleted:
-                raise deleted_here(line, stream.stream_id)
-            return
-        has_events = info is not None and info.first_version <= info.version
-        version = 0 if info is None else info.version
-        if has_events and not self._update:
-            self._check_can_be_known(line, stream, version)
-        if version >= gone:
-            return
-        with self._nobody_else_at(line, stream.stream_id):
-            if has_events:
-                await self._store.truncate_stream(stream.stream_id, stream.first_version)
-            restore = self._store._backend.restore_stream
-            if await self._store._repeatable(restore, stream.stream_id, gone) is not None:
-                raise _changed_meanwhile(line, stream.stream_id)
-        self._changed.add(stream.stream_id)
+    def is_gone(self, stream_id: str, version: int) -> bool:
+        """Tell whether the export has an event only because it was truncated while the export was made."""
+        stream = self._streams.get(stream_id)
+        return stream is not None and version < stream.first_version
 
-    def _check_can_be_known(self, line: int, stream: Stream, version: int) -> None:
-        """Refuse a stream of which the export has no event that is here as well."""
-        if version < stream.first_version or stream.is_empty:
+    async def check(self, line: int, stream: Stream) -> None:
+        """Refuse a stream that stands against what is here, before anything is stored. Raises `ImportConflict`."""
+        info = await self._store.stream_info(stream.stream_id)
+        if info is None or (stream.first_version == 1 and not info.deleted):
+            return
+        if info.deleted and not stream.deleted:
+            raise deleted_here(line, stream.stream_id)
+        if info.deleted:
+            _check_version(line, stream, info)
+        # From the first version on that the export has, its events are compared with those that are here.
+        can_be_known = info.version >= stream.first_version and not stream.is_empty
+        if _has_events(info) and stream.first_version > 1 and not can_be_known and not self._update:
             raise ImportConflict(
                 line,
-                f"stream {stream.stream_id!r} has events here, up to version {version}, and the export has none of "
-                f"them, as if it had been truncated before version {stream.first_version}: if this store was filled "
+                f"stream {stream.stream_id!r} has events here, up to version {info.version}, and the export has none "
+                f"of them, as if it had been truncated before version {stream.first_version}: if this store was filled "
                 "from an earlier export of the same one, import with update=True (--update)",
                 stream_id=stream.stream_id,
             )
 
+    async def begin(self, line: int, stream_id: str) -> None:
+        """Let a truncated stream be where its first event follows. Raises `ImportConflict`."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream_id in self._begun:
+            return
+        self._begun.add(stream_id)
+        gone = stream.first_version - 1
+        info = await self._store.stream_info(stream_id)
+        if info is not None and (info.deleted or info.version >= gone):
+            return
+        with self._nobody_else_at(line, stream_id):
+            if info is not None and _has_events(info):
+                await self._store.truncate_stream(stream_id, stream.first_version)
+            if gone:
+                restore = self._store._backend.restore_stream
+                if await self._store._repeatable(restore, stream_id, gone) is not None:
+                    raise _changed_meanwhile(line, stream_id)
+                self._changed.add(stream_id)
+
     async def finish(self, line: int, stream: Stream) -> None:
         """Truncate or delete a stream whose events are stored. Raises `ImportConflict`."""
+        await self.begin(line, stream.stream_id)
         info = await self._store.stream_info(stream.stream_id)
-        if info is not None and not info.deleted and info.version != stream.version:
-            raise ImportConflict(
-                line,
-                f"stream {stream.stream_id!r} is at version {info.version} here and at {stream.version} in the export",
-                stream_id=stream.stream_id,
-            )
+        if info is not None:
+            _check_version(line, stream, info)
         with self._nobody_else_at(line, stream.stream_id):
+            if info is not None and not info.deleted and not stream.is_empty:
+                await self._truncate(stream, info)
             if stream.deleted:
                 await self._delete(stream, info)
-            elif info is not None and info.first_version < stream.first_version:
-                await self._store.truncate_stream(stream.stream_id, stream.first_version)
-                self._changed.add(stream.stream_id)
+            elif info is not None and stream.is_empty:
+                await self._truncate(stream, info)
+
+    async def _truncate(self, stream: Stream, info: StreamInfo) -> None:
+        if info.first_version < stream.first_version:
+            await self._store.truncate_stream(stream.stream_id, stream.first_version)
+            self._changed.add(stream.stream_id)
 
     async def _delete(self, stream: Stream, info: StreamInfo | None) -> None:
-        has_events = info is not None and info.first_version <= info.version
-        if info is None or not info.deleted or (stream.is_empty and has_events):
+        is_left = info is not None and _has_events(info) and stream.is_empty
+        if info is None or not info.deleted or (is_left and self._update):
             await self._store.delete_stream(stream.stream_id, expected_version=stream.version, erase=stream.is_empty)
             self._changed.add(stream.stream_id)
 
     async def save_snapshot(self, line: int, snapshot: Snapshot) -> None:
-        """Save a snapshot, unless a later one is there. Raises `ImportConflict`."""
-        with self._nobody_else_at(line, snapshot.stream_id):
-            await self._store.save_snapshot(snapshot.stream_id, snapshot.version, snapshot.data)
-        self.snapshots += 1
+        """Save a snapshot, where there is none of as late a version or it is to be updated. Raises `ImportConflict`."""
+        kept = None if self._update else await self._store.load_snapshot(snapshot.stream_id)
+        if kept is None or kept.version < snapshot.version:
+            with self._nobody_else_at(line, snapshot.stream_id):
+                await self._store.save_snapshot(snapshot.stream_id, snapshot.version, snapshot.data)
+            self.snapshots += 1
 
     @contextmanager
     def _nobody_else_at(self, line: int, stream_id: str) -> Iterator[None]:
@@ -103,6 +120,19 @@ class Streams:
             yield
         except (StreamDeleted, WrongExpectedVersion) as error:
             raise _changed_meanwhile(line, stream_id) from error
+
+
+def _has_events(info: StreamInfo) -> bool:
+    return info.first_version <= info.version
+
+
+def _check_version(line: int, stream: Stream, info: StreamInfo) -> None:
+    if info.version != stream.version:
+        raise ImportConflict(
+            line,
+            f"stream {stream.stream_id!r} is at version {info.version} here and at {stream.version} in the export",
+            stream_id=stream.stream_id,
+        )
 
 
 def _changed_meanwhile(line: int, stream_id: str) -> ImportConflict:
