@@ -144,9 +144,8 @@ class StreamDeleted(EventStoreError):
 class ImportConflict(EventStoreError):
     """What a store has stands against what is to be imported into it.
 
-    `line` is the one of the export that cannot be stored. Much of what stands before it may be in the store, whole
-    batches of it, and stays; a note of the error tells how much. `stream_id` is None where it is not a matter of one
-    stream.
+    `line` is the one of the export that cannot be stored. What was stored before stays; a note of the error tells how
+    many events. `stream_id` is None where it is not a matter of one stream.
     """
 
     def __init__(self, line: int, reason: str, *, stream_id: str | None = None) -> None:

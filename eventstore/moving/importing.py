@@ -131,8 +131,7 @@ class Importer:
         self._has_begun = True
         if first is not None and self._positions.are_wanted:
             await self._check_log_begins_with(line, first)
-        for number, stream in enumerate(self._checked.streams.values(), self._checked.first_stream):
-            await self._streams.check(number, stream)
+        await self._streams.check_all(self._checked.first_stream)
 
     async def _check_log_begins_with(self, line: int, event: RestoredEvent) -> None:
         async for first in self._store.read_all(limit=1):

@@ -15,7 +15,7 @@ _LOOKS: Final = 20
 _LOOK_FOR: Final = 0.5
 """How often, and for how many seconds each, the end of the log is waited for while appends in flight hide it."""
 
-_FIRST_PAGE: Final = 100
+_FIRST_PAGE: Final = 10
 _LARGEST_PAGE: Final = 1_000
 _BYTES: Final = 2**22
 """As large a page as may be: it is in memory at once, and others wait for as long as it is worked on."""

@@ -29,7 +29,10 @@ class Streams:
         self._store = store
         self._streams = streams
         self._update = update
+        # Whether nothing was here, so that nothing is to be looked at; what was; what begins as it was exported.
+        self._is_empty = False
         self._begun: set[str] = set()
+        self._restored: set[str] = set()
         self._changed: set[str] = set()
 
     @property
@@ -42,8 +45,16 @@ class Streams:
         stream = self._streams.get(stream_id)
         return stream is not None and version < stream.first_version
 
-    async def check(self, line: int, stream: Stream) -> None:
-        """Refuse a stream that stands against what is here, before anything is stored. Raises `ImportConflict`."""
+    async def check_all(self, first_line: int) -> None:
+        """Refuse streams that stand against what is here, before anything is stored. Raises `ImportConflict`."""
+        self._is_empty = True
+        async for _ in self._store.list_streams(include_deleted=True, limit=1):
+            self._is_empty = False
+        if not self._is_empty:
+            for line, stream in enumerate(self._streams.values(), first_line):
+                await self._check(line, stream)
+
+    async def _check(self, line: int, stream: Stream) -> None:
         info = await self._store.stream_info(stream.stream_id)
         if info is None or (stream.first_version == 1 and not info.deleted):
             return
@@ -69,21 +80,23 @@ class Streams:
             return
         self._begun.add(stream_id)
         gone = stream.first_version - 1
-        info = await self._store.stream_info(stream_id)
-        if info is not None and (info.deleted or info.version >= gone):
+        info = None if self._is_empty else await self._store.stream_info(stream_id)
+        if gone == 0 or (info is not None and (info.deleted or info.version >= gone)):
             return
         with self._nobody_else_at(line, stream_id):
             if info is not None and _has_events(info):
                 await self._store.truncate_stream(stream_id, stream.first_version)
-            if gone:
-                restore = self._store._backend.restore_stream
-                if await self._store._repeatable(restore, stream_id, gone) is not None:
-                    raise _changed_meanwhile(line, stream_id)
-                self._changed.add(stream_id)
+            restore = self._store._backend.restore_stream
+            if await self._store._repeatable(restore, stream_id, gone) is not None:
+                raise _changed_meanwhile(line, stream_id)
+        self._restored.add(stream_id)
+        self._changed.add(stream_id)
 
     async def finish(self, line: int, stream: Stream) -> None:
         """Truncate or delete a stream whose events are stored. Raises `ImportConflict`."""
         await self.begin(line, stream.stream_id)
+        if stream.stream_id in self._restored and not stream.deleted:
+            return
         info = await self._store.stream_info(stream.stream_id)
         if info is not None:
             _check_version(line, stream, info)

@@ -106,6 +106,51 @@ async def test_an_emptied_stream_does_not_empty_one_that_may_be_another(store: E
     assert "up to version 1, and the export has none of them" in (await refused(store, source)).reason
 
 
+async def test_a_truncated_stream_does_not_go_on_from_one_that_may_be_another(
+    store: EventStore, source: EventStore
+) -> None:
+    """Its versions would fit."""
+    await store.append("order-1", [event(), event()], expected_version=NO_STREAM)
+    await source.append("order-1", [event() for _ in range(3)], expected_version=NO_STREAM)
+    await source.truncate_stream("order-1", 3)
+    assert "up to version 2, and the export has none of them" in (await refused(store, source)).reason
+
+
+@pytest.mark.parametrize("versions", [0, 1, 2])
+async def test_an_erased_stream_does_not_erase_what_is_left_of_a_deleted_one(
+    store: EventStore, source: EventStore, versions: int
+) -> None:
+    await store.append("order-1", [event(), event()], expected_version=NO_STREAM)
+    await store.delete_stream("order-1", expected_version=2)
+    if versions:
+        await source.append("order-1", [event() for _ in range(versions)], expected_version=NO_STREAM)
+    await source.delete_stream("order-1", expected_version=ANY, erase=True)
+    await refused(store, source)
+
+
+async def test_what_is_refused_at_the_beginning_leaves_no_truncated_streams(
+    store: EventStore, source: EventStore
+) -> None:
+    await source.append("order-1", [event()], expected_version=NO_STREAM)
+    await source.append("order-2", [event(), event()], expected_version=NO_STREAM)
+    await source.append("order-3", [event(), event()], expected_version=NO_STREAM)
+    await source.truncate_stream("order-2", 2)
+    await source.truncate_stream("order-3", 3)
+    await store.append("order-3", [event()], expected_version=NO_STREAM)
+    await refused(store, source)
+
+
+async def test_a_snapshot_that_is_here_is_not_replaced(store: EventStore, source: EventStore) -> None:
+    await source.append("order-1", [event()], expected_version=NO_STREAM)
+    lines = await export_of(source)
+    await import_lines(store, lines)
+    await store.save_snapshot("order-1", 1, {"of": "mine"})
+    await source.save_snapshot("order-1", 1, {"of": "theirs"})
+    imported = await import_lines(store, await export_of(source))
+    kept = await store.load_snapshot("order-1")
+    assert (imported.snapshots, kept and kept.data) == (0, {"of": "mine"})
+
+
 async def test_a_stream_that_lacks_what_was_truncated_is_refused(store: EventStore, source: EventStore) -> None:
     await store.append("order-1", [event()], expected_version=NO_STREAM)
     await source.append("order-1", [event() for _ in range(4)], expected_version=NO_STREAM)

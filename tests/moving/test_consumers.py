@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 import pytest_asyncio
 
-from eventstore import ANY, NO_STREAM, EventStore, NewEvent, RecordedEvent, WrongExpectedVersion, open_store
+from eventstore import (
+    ANY,
+    NO_STREAM,
+    EventStore,
+    HandlerFailed,
+    InvalidExport,
+    NewEvent,
+    OnError,
+    RecordedEvent,
+    Retry,
+    WrongExpectedVersion,
+    open_store,
+)
+from eventstore.backend import Entry
+from eventstore.ledger import PARTITION
 from eventstore_conformance.observing import collect
-from tests.moving.contents import export_of, fill_with_everything, import_lines, picky_consumer
+from eventstore_memory import MemoryBackend
+from tests.moving.contents import export_of, fill_with_everything, import_lines, picky_consumer, to_be_changed
 
 pytestmark = pytest.mark.asyncio
 
@@ -129,6 +146,95 @@ async def test_a_reader_that_bookmarks_misses_nothing_and_reads_nothing_twice(
         after = await store.load_checkpoint(f"reader-{index}")
         rest = [event.data["n"] async for event in store.read_all(after=after)]
         assert rest == list(range(index + 1, 10))
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_what_is_parked_while_the_export_reads_is_not_lost(store: EventStore, moment: str) -> None:
+    """A worker goes on before, or after, the partitions are read: it is never told to be ahead of what it parked."""
+
+    class Read(MemoryBackend):
+        async def list_entries(
+            self, name: str | None, prefix: str, after: tuple[str, str] | None, limit: int
+        ) -> list[Entry]:
+            page = await super().list_entries(name, prefix, after, limit)
+            if prefix == PARTITION and exporting.is_set():
+                exporting.clear()
+                await picky.run_until_caught_up()
+                if moment == "before":
+                    return await super().list_entries(name, prefix, after, limit)
+            return page
+
+    exporting = asyncio.Event()
+
+    async with EventStore(Read()) as source:
+        await source.append("order-1", numbers(1, 1), expected_version=NO_STREAM)
+        await source.append("order-1", numbers(2, 2), expected_version=1)
+        picky = picky_consumer(source)
+        await picky.run_until_caught_up()
+        await source.append("order-1", numbers(3, 3), expected_version=2)
+        exporting.set()
+        await import_lines(store, await export_of(source))
+    moved = picky_consumer(store)
+    parked = [1, 3] if moment == "before" else [1]
+    assert [kept.event and kept.event.version for kept in await moved.parked()] == parked
+    await moved.run_until_caught_up()
+    assert [kept.event and kept.event.version for kept in await moved.parked()] == [1, 3]
+
+
+async def test_an_event_is_not_parked_for_the_tries_of_another(store: EventStore, source: EventStore) -> None:
+    """The consumer struggles with an event that was appended after the log was read."""
+
+    async def refuse(event: RecordedEvent) -> None:
+        if event.data["n"] == 2:
+            raise ValueError(event)
+
+    struggling = source.consumer("struggling", refuse, retry=Retry(attempts=2, first_wait=0.001))
+    await source.append("order-1", numbers(1, 1), expected_version=NO_STREAM)
+    lines: list[bytes] = []
+    async for line in source.export():
+        if not lines:
+            await source.append("order-1", numbers(2, 2), expected_version=1)
+            with pytest.raises(HandlerFailed):
+                await struggling.run_until_caught_up()
+        lines.append(line)
+    await import_lines(store, lines)
+    await store.append("order-9", numbers(9, 9), expected_version=NO_STREAM)
+    seen: list[int] = []
+
+    async def note(event: RecordedEvent) -> None:
+        seen.append(event.data["n"])
+
+    await store.consumer("struggling", note, on_error=OnError.PARK).run_until_caught_up()
+    assert seen == [9]
+
+
+async def test_what_an_interrupted_import_left_of_a_consumer_is_forgotten(
+    store: EventStore, source: EventStore
+) -> None:
+    """An event that was parked then, and was handled at the source since."""
+    await fill_with_everything(source)
+    lines = await export_of(source)
+    settings = next(index for index, line in enumerate(lines) if b'"key":"settings"' in line)
+    # As far as before the settings, which make a consumer of it.
+    unsettled = [line for index, line in enumerate(to_be_changed(lines)) if index != settings]
+    with pytest.raises(InvalidExport):
+        await import_lines(store, unsettled)
+    await import_lines(store, lines, consumers=False)
+    for line in lines:
+        if b'"key":"parked' in line or b'"key":"partition' in line:
+            entry = msgspec.json.decode(line)
+            await store._backend.save_entry(entry["name"], entry["key"], msgspec.json.encode(entry["data"]), 0)
+    assert len(await export_of(store)) == len(lines) - 6
+
+    async def accept(event: RecordedEvent) -> None:
+        """Take what failed before."""
+
+    mended = source.consumer("picky", accept, partitions=2)
+    await mended.replay()
+    await mended.run_until_caught_up()
+    await import_lines(store, await export_of(source))
+    assert await picky_consumer(store).parked() == []
+    assert (await store.verify()).is_sound
 
 
 async def test_a_worker_stays_where_it_is(store: EventStore, source: EventStore) -> None:
