@@ -443,9 +443,14 @@ class Backend(Session, Protocol):
         ...
 
     async def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
-        """Let a stream be at `version`, at least 1, with no event left, as if all were truncated; return None.
+        """Let a stream without events be at `version`, at least 1, as if all up to there were truncated.
 
-        Where it has an event, a version or a tombstone, nothing changes and its state is returned. Needs `RESTORE`.
+        Returns None when it is. A stream without events never had any, or all were truncated, and its own version is at
+        most `version`; where it is that very version, nothing needs to be done, and None is returned as well. An append
+        that follows gets no time before that of the last event that the stream had. A snapshot stays.
+
+        Where it has an event, a higher version or a tombstone, nothing changes and its state is returned. Needs
+        `RESTORE`.
         """
         ...
 

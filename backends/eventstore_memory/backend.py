@@ -199,7 +199,7 @@ class MemoryBackend(MemorySession):
         return outcome
 
     async def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
-        """Let a stream be at a version with no event left."""
+        """Let a stream without events be at a version, or return its state."""
         async with self._writing:
             return self._state.restore_stream(stream_id, version)
 

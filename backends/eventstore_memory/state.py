@@ -195,9 +195,10 @@ class State:
         return not stream.deleted and event.version == stream.version + 1 and event.created_at >= stream.last_created_at
 
     def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
-        """Let a stream be at a version with no event left."""
-        if stream_id in self._streams:
-            return self._state_of(stream_id)
+        """Let a stream without events be at a version, or return its state."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and (stream.events or stream.deleted or stream.version > version):
+            return stream.state()
         self._stream_to_write(stream_id).version = version
         return None
 

@@ -31,21 +31,24 @@ class RestoringSession(PostgresSession):
         return outcome
 
     async def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
-        """Let a stream be at a version with no event left."""
+        """Let a stream without events be at a version, or return its state."""
         async with self._connected(writes=True) as connection:
             return await self._guarded(connection, partial(self._restore_stream, connection, stream_id, version))
 
     async def _restore_stream(self, connection: AsyncConnection, stream_id: str, version: int) -> StreamState | None:
         async with connection.transaction():
             await self._lock(connection, stream_id)
-            state = await self._state(connection, stream_id)
-            if state.deleted or state.version > 0:
-                if state.version == version:
-                    # Sent again, it is about to be acknowledged: not before it is as safe as when it is done.
-                    await self._fetch(connection, "confirm", {})
-                return state
+            _, _, found, deleted, created_at = await self._head(connection, stream_id)
+            infos = await self._infos(connection, [stream_id])
+            has_events = bool(infos) and infos[0].first_version <= found
+            if has_events or deleted or found > version:
+                return StreamState(stream_id, found, deleted)
+            if found == version:
+                # Sent again, it is about to be acknowledged: not before it is as safe as when it is done.
+                await self._fetch(connection, "confirm", {})
+                return None
             # Writing down a version would not stop an append in flight, nor one that does not see it yet.
-            guard = {"stream_id": stream_id, "version": 1}
+            guard = {"stream_id": stream_id, "version": found + 1}
             ((position,),) = await self._fetch(connection, "guard_stream", guard)
             await self._fetch(connection, "allow_removal", {"allowed": "allowed"})
             await connection.execute(self._queries["remove_guard"], {"position": position})
@@ -55,7 +58,7 @@ class RestoringSession(PostgresSession):
                 "deleted": False,
                 "version": version,
                 "first_version": version + 1,
-                "created_at": None,
+                "created_at": created_at,
                 "last_position": 0,
             }
             await connection.execute(self._queries["save_lifecycle"], lifecycle)

@@ -136,7 +136,7 @@ class SqliteBackend(SqliteSession):
         return outcome
 
     async def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
-        """Let a stream be at a version with no event left."""
+        """Let a stream without events be at a version, or return its state."""
         async with self._connections.writing() as run:
             return await restoring.restore_stream(stream_id, version, run)
 

@@ -8,6 +8,7 @@ from eventstore.backend import Conflict, RestoredEvent, StreamState
 from eventstore_sqlite import queries
 from eventstore_sqlite.appending import Wanted, json_text, read_conflicts
 from eventstore_sqlite.records import microseconds
+from eventstore_sqlite.session import find_stream, state_of
 from eventstore_sqlite.statements import Parameters, Run
 
 
@@ -24,11 +25,12 @@ async def restore_events(events: Sequence[RestoredEvent], write: Run, read: Run)
 
 
 async def restore_stream(stream_id: str, version: int, run: Run) -> StreamState | None:
-    """Let a stream that was never there be at a version, or return its state; `run` is in a transaction that writes."""
-    (conflict,) = await read_conflicts([Wanted([stream_id], [])], run)
-    (state,) = conflict.streams
-    if state.version or state.deleted:
-        return state
+    """Let a stream without events be at a version, or return its state; `run` is in a transaction that writes."""
+    stream = await find_stream(stream_id, run)
+    if stream is not None:
+        has_events = stream.first_version <= stream.version
+        if has_events or stream.deleted or stream.version > version:
+            return state_of(stream_id, stream)
     await run(queries.KEEP_LIFECYCLE, {"stream_id": stream_id, "version": version, "deleted": False})
     return None
 

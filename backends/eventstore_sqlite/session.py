@@ -61,7 +61,7 @@ class SqliteSession:
 
     async def stream_info(self, stream_id: str) -> StreamInfo | None:
         """Return what is known of a stream."""
-        return await _stream_info(stream_id, self._statements.read)
+        return await find_stream(stream_id, self._statements.read)
 
     async def list_streams(
         self, stream_type: str | None, prefix: str | None, after: str | None, limit: int, *, include_deleted: bool
@@ -73,7 +73,7 @@ class SqliteSession:
     async def truncate_stream(self, stream_id: str, before_version: int) -> int | None:
         """Remove events below a version."""
         async with self._statements.writing() as run:
-            stream = await _stream_info(stream_id, run)
+            stream = await find_stream(stream_id, run)
             if stream is None:
                 return 0
             if stream.deleted:
@@ -90,8 +90,8 @@ class SqliteSession:
     ) -> StreamState | None:
         """Put a tombstone on a stream."""
         async with self._statements.writing() as run:
-            stream = await _stream_info(stream_id, run)
-            state = _state(stream_id, stream)
+            stream = await find_stream(stream_id, run)
+            state = state_of(stream_id, stream)
             has_events = stream is not None and stream.first_version <= stream.version
             nothing_left = state.deleted and not (erase and has_events)
             if nothing_left or not is_met(expected_version, state.version):
@@ -112,7 +112,7 @@ class SqliteSession:
     async def save_snapshot(self, snapshot: EncodedSnapshot) -> StreamState | None:
         """Keep a snapshot unless a later one is there."""
         async with self._statements.writing() as run:
-            state = _state(snapshot.stream_id, await _stream_info(snapshot.stream_id, run))
+            state = state_of(snapshot.stream_id, await find_stream(snapshot.stream_id, run))
             if state.deleted or state.version < snapshot.version:
                 return state
             parameters = {
@@ -176,12 +176,14 @@ class SqliteSession:
         return rows[0][0] if rows else 0
 
 
-async def _stream_info(stream_id: str, run: Run) -> StreamInfo | None:
+async def find_stream(stream_id: str, run: Run) -> StreamInfo | None:
+    """Return what is known of a stream, seen by `run`."""
     rows = await run(queries.STREAMS, queries.one_stream(stream_id))
     return records.stream_info(rows[0]) if rows else None
 
 
-def _state(stream_id: str, stream: StreamInfo | None) -> StreamState:
+def state_of(stream_id: str, stream: StreamInfo | None) -> StreamState:
+    """Return the state of a stream that was looked for, and may not be there."""
     if stream is None:
         return StreamState(stream_id, 0, deleted=False)
     return StreamState(stream_id, stream.version, stream.deleted)

@@ -19,6 +19,7 @@ from eventstore_conformance.opening import Opening
 from eventstore_conformance.ordering import Ordering
 from eventstore_conformance.reading import ReadAll, ReadStream
 from eventstore_conformance.restore_races import RestoreRaces
+from eventstore_conformance.restored_streams import RestoredStreams
 from eventstore_conformance.restoring import Restore
 from eventstore_conformance.snapshots import Snapshots
 from eventstore_conformance.sql_transactions import SqlTransactions
@@ -55,6 +56,7 @@ CHAPTERS = (
     Verify,
     Restore,
     RestoreRaces,
+    RestoredStreams,
     Opening,
     Faults,
     Stateful,

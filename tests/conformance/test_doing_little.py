@@ -16,6 +16,7 @@ from eventstore_conformance.consumers import Consumers
 from eventstore_conformance.opening import Opening
 from eventstore_conformance.ordering import Ordering
 from eventstore_conformance.restore_races import RestoreRaces
+from eventstore_conformance.restored_streams import RestoredStreams
 from eventstore_conformance.restoring import Restore
 from eventstore_conformance.snapshots import Snapshots
 from eventstore_conformance.sql_transactions import SqlTransactions
@@ -39,7 +40,9 @@ class Polling(MemoryBackend):
         await asyncio.sleep(min(timeout, 0.01))
 
 
-class TestModest(Transactions, SqlTransactions, Ordering, Snapshots, Restore, RestoreRaces, Opening, Stateful):
+class TestModest(
+    Transactions, SqlTransactions, Ordering, Snapshots, Restore, RestoreRaces, RestoredStreams, Opening, Stateful
+):
     @pytest.fixture
     def make_store(self) -> MakeStore:
         return partial(store_over, Modest)

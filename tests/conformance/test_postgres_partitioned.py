@@ -21,6 +21,7 @@ from eventstore_conformance.lifecycle import Delete, Truncate
 from eventstore_conformance.ordering import Ordering
 from eventstore_conformance.reading import ReadAll, ReadStream
 from eventstore_conformance.restore_races import RestoreRaces
+from eventstore_conformance.restored_streams import RestoredStreams
 from eventstore_conformance.restoring import Restore
 from eventstore_conformance.sql_transactions import SqlTransactions
 from eventstore_conformance.verify import Verify
@@ -51,6 +52,7 @@ class TestPartitionedPostgres(  # type: ignore[misc]
     Verify,
     Restore,
     RestoreRaces,
+    RestoredStreams,
 ):
     @pytest_asyncio.fixture
     async def store_url(self, postgres_url: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:

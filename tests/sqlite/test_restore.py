@@ -221,9 +221,84 @@ async def test_a_restored_stream_goes_on_with_its_next_version(store: EventStore
     assert (await store.verify()).is_sound
 
 
-@pytest.mark.parametrize("stream_id", STATES)
-async def test_a_stream_that_was_ever_there_stays_as_it_is(path: Path, store: EventStore, stream_id: str) -> None:
+EMPTY = ("empty-1", "restored-1")
+
+
+@pytest.mark.parametrize("stream_id", EMPTY)
+async def test_an_empty_stream_goes_further(path: Path, store: EventStore, stream_id: str) -> None:
+    await fill(store)
+    await store.save_snapshot(stream_id, 2, {"n": 2})
+    others = await others_than(stream_id, store)
+    assert await backend_of(store).restore_stream(stream_id, 7) is None
+    info = StreamInfo(stream_id, stream_id.partition("-")[0], 7, 8, deleted=False)
+    assert await store.stream_info(stream_id) == info
+    assert await versions(store, stream_id) == []
+    assert await others_than(stream_id, store) == others
+    snapshot = await store.load_snapshot(stream_id)
+    assert snapshot is not None
+    assert snapshot.version == 2
+    assert (await store.verify()).is_sound
+
+
+async def others_than(stream_id: str, store: EventStore) -> list[StreamInfo]:
+    return [info async for info in store.list_streams(include_deleted=True) if info.stream_id != stream_id]
+
+
+@pytest.mark.parametrize("stream_id", EMPTY)
+async def test_a_stream_that_went_further_goes_on_from_there(store: EventStore, stream_id: str) -> None:
+    await fill(store)
+    backend = backend_of(store)
+    await backend.restore_stream(stream_id, 7)
+    for version in (1, 4, 7, 9):
+        outcome = await backend.restore([recorded_elsewhere(stream_id, version, second=LATER)])
+        assert outcome == Conflict((StreamState(stream_id, 7, deleted=False),), ())
+    (appended,) = await store.append(stream_id, [event()], expected_version=7)
+    assert appended.version == 8
+    assert await store.truncate_stream(stream_id, 9) == 1
+    assert await backend.restore_stream(stream_id, 11) is None
+    (appended,) = await store.append(stream_id, [event()], expected_version=11)
+    assert appended.version == 12
+    assert (await store.verify()).is_sound
+
+
+async def test_the_time_of_a_stream_that_goes_further_does_not_go_back(store: EventStore) -> None:
+    backend = backend_of(store)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    for number in (1, 2):
+        last = msgspec.structs.replace(recorded_elsewhere(f"order-{number}", 1), created_at=tomorrow)
+        await backend.restore([last])
+        await store.truncate_stream(f"order-{number}", 2)
+        assert await backend.restore_stream(f"order-{number}", 7) is None
+    (appended,) = await store.append("order-1", [event()], expected_version=7)
+    assert appended.created_at == tomorrow
+    outcome = await backend.restore([recorded_elsewhere("order-2", 8, second=LATER)])
+    assert outcome == Conflict((StreamState("order-2", 7, deleted=False),), ())
+
+
+@pytest.mark.parametrize("stream_id", EMPTY)
+async def test_an_empty_stream_that_is_at_the_version_stays_as_it_is(
+    path: Path, store: EventStore, stream_id: str
+) -> None:
     await fill(store)
     before = content_of_tables(path)
-    assert await backend_of(store).restore_stream(stream_id, 9) == STATES[stream_id]
+    assert await backend_of(store).restore_stream(stream_id, 3) is None
+    assert content_of_tables(path) == before
+
+
+@pytest.mark.parametrize("stream_id", EMPTY)
+async def test_an_empty_stream_does_not_go_back(path: Path, store: EventStore, stream_id: str) -> None:
+    await fill(store)
+    before = content_of_tables(path)
+    assert await backend_of(store).restore_stream(stream_id, 2) == STATES[stream_id]
+    assert content_of_tables(path) == before
+
+
+@pytest.mark.parametrize("stream_id", sorted(STATES.keys() - EMPTY))
+async def test_a_stream_with_events_or_a_tombstone_stays_as_it_is(
+    path: Path, store: EventStore, stream_id: str
+) -> None:
+    await fill(store)
+    before = content_of_tables(path)
+    for version in (1, 3, 9):
+        assert await backend_of(store).restore_stream(stream_id, version) == STATES[stream_id]
     assert content_of_tables(path) == before

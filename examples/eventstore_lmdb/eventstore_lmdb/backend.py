@@ -140,7 +140,7 @@ class LmdbBackend(LmdbSession):
         return await self._write(writing.restore, events)
 
     async def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
-        """Let a stream be at a version with no event left."""
+        """Let a stream without events be at a version, or return its state."""
         return await self._write(writing.restore_stream, stream_id, version)
 
     # --- Transactions --------------------------------------------------------------------------------------------

@@ -138,11 +138,12 @@ def restore(
 
 
 def restore_stream(txn: lmdb.Transaction[bytes], tables: Tables, stream_id: str, version: int) -> StreamState | None:
-    """Let a stream be at a version with no event left; return None, or the state that kept it from being done."""
-    stream = find_stream(txn, tables, stream_id)
-    if stream is not None:
+    """Let a stream without events be at a version; return None, or the state that kept it from being done."""
+    stream = find_stream(txn, tables, stream_id) or StreamRecord(stream_id)
+    has_events = stream.first_version <= stream.version
+    if has_events or stream.deleted or stream.version > version:
         return stream.state
-    _keep_stream(txn, tables, StreamRecord(stream_id, version, first_version=version + 1))
+    _keep_stream(txn, tables, msgspec.structs.replace(stream, version=version, first_version=version + 1))
     return None
 
 

@@ -111,12 +111,35 @@ async def test_a_restored_stream_is_at_its_version_with_no_event_left(store: Eve
     assert (await store.verify()).is_sound
 
 
-@pytest.mark.parametrize("stream_id", ["cart-1", "empty-1", "deleted-1", "erased-1"])
-async def test_a_stream_that_was_ever_there_stays_as_it_is(
+async def test_an_empty_stream_goes_further_and_not_back(store: EventStore, backend: LmdbBackend) -> None:
+    await fill(store, backend)
+    for version in (2, 7, 7):
+        assert await backend.restore_stream("empty-1", version) is None
+        info = StreamInfo("empty-1", "empty", version, version + 1, deleted=False)
+        assert await store.stream_info("empty-1") == info
+    assert await backend.restore_stream("empty-1", 6) == StreamState("empty-1", 7, deleted=False)
+    assert await store.stream_info("empty-1") == info
+    assert [event.version for event in await store.append("empty-1", [NewEvent("Added", {})], expected_version=7)] == [
+        8
+    ]
+    assert (await store.verify()).is_sound
+
+
+async def test_the_time_of_a_stream_that_goes_further_does_not_go_back(store: EventStore, backend: LmdbBackend) -> None:
+    await fill(store, backend)
+    await backend.restore_stream("empty-1", 7)
+    outcome = await backend.restore([recorded("empty-1", 8, second=1)])
+    assert outcome == Conflict((StreamState("empty-1", 7, deleted=False),), ())
+    assert await backend.restore([recorded("empty-1", 8, second=2)]) == (9,)
+
+
+@pytest.mark.parametrize("stream_id", ["cart-1", "deleted-1", "erased-1"])
+async def test_a_stream_with_events_or_a_tombstone_stays_as_it_is(
     store: EventStore, backend: LmdbBackend, stream_id: str
 ) -> None:
     await fill(store, backend)
     before = await store.stream_info(stream_id)
-    state = StreamState(stream_id, 2, deleted=stream_id in ("deleted-1", "erased-1"))
-    assert await backend.restore_stream(stream_id, 9) == state
+    state = StreamState(stream_id, 2, deleted=stream_id != "cart-1")
+    for version in (1, 2, 9):
+        assert await backend.restore_stream(stream_id, version) == state
     assert await store.stream_info(stream_id) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -470,7 +471,7 @@ class BeginsRestoredStreamsNow(CarelessState):
 
 @caught_by("RESTORE-18")
 class RestoresOverAStream(CarelessState):
-    """Sets the version of a stream that is there already (`ON CONFLICT DO UPDATE`)."""
+    """Sets the version of a stream that is empty, be it a lower one (`ON CONFLICT DO UPDATE`)."""
 
     def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
         state = super().restore_stream(stream_id, version)
@@ -496,6 +497,83 @@ class DoesNotSayWhereAStreamIs(CarelessState):
     def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
         super().restore_stream(stream_id, version)
         return None
+
+
+@caught_by("RESTORE-18")
+class LeavesAGapBehindEvents(CarelessState):
+    """Compares versions only: a stream whose events are there is set to a version behind them."""
+
+    def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
+        stream = self._streams.get(stream_id)
+        if stream is not None and not stream.deleted and stream.version < version:
+            stream.version = version
+            return None
+        return super().restore_stream(stream_id, version)
+
+
+@caught_by("RESTORE-29")
+class RestoresStreamsThatNeverWereOnly(CarelessState):
+    """Takes any stream that is there for a conflict: what was moved and truncated is never moved again."""
+
+    def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
+        if stream_id in self._streams:
+            return self._state_of(stream_id)
+        return super().restore_stream(stream_id, version)
+
+
+@caught_by("RESTORE-29")
+class DropsTheSnapshotOfAStreamThatGoesFurther(CarelessState):
+    """Removes the stream and makes another one of its name: its snapshot is gone."""
+
+    def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
+        state = super().restore_stream(stream_id, version)
+        if state is None:
+            self.snapshots.pop(stream_id, None)
+        return state
+
+
+@caught_by("RESTORE-29")
+class KeepsTheFirstVersionOfATruncation(CarelessState):
+    """Sets the version of a stream that goes further, and no other column: it seems to have events left."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.truncated: dict[str, int] = {}
+
+    def copy(self) -> State:
+        copy = super().copy()
+        copy.__dict__["truncated"] = self.truncated.copy()
+        return copy
+
+    def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self.truncated.setdefault(stream_id, stream.first_version)
+        return super().restore_stream(stream_id, version)
+
+    def stream_info(self, stream_id: str) -> StreamInfo | None:
+        info = super().stream_info(stream_id)
+        return replace(info, first_version=self.truncated.get(stream_id, info.first_version)) if info else None
+
+
+@caught_by("RESTORE-30")
+class WantsAHigherVersion(CarelessState):
+    """Refuses what leads no further (`>=` where `>` was meant): what is sent again looks like a conflict."""
+
+    def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
+        state = self._state_of(stream_id)
+        return state if state.version >= version else super().restore_stream(stream_id, version)
+
+
+@caught_by("RESTORE-32")
+class ForgetsTheTimeOfATruncatedEvent(CarelessState):
+    """Writes the row of a stream anew, which had the time of its last event: time goes back."""
+
+    def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
+        state = super().restore_stream(stream_id, version)
+        if state is None:
+            self._streams[stream_id].last_created_at = datetime.min.replace(tzinfo=UTC)
+        return state
 
 
 # --- Like any other --------------------------------------------------------------------------------------------------
@@ -630,6 +708,18 @@ class ChecksARestoreOutsideTheLock(MemoryBackend):
         self._state._by_id = known | self._state._by_id
         self._watch.nudge()
         return outcome
+
+
+@caught_by("RESTORE-33", "RESTORE-34")
+class ChecksAStreamOutsideTheLock(MemoryBackend):
+    """Reads where a stream is, then sets its version, in two statements: events that came between stand below it."""
+
+    async def restore_stream(self, stream_id: str, version: int) -> StreamState | None:
+        verdict = self._state.copy().restore_stream(stream_id, version)
+        await others_run()
+        if verdict is None:
+            self._state._stream_to_write(stream_id).version = version
+        return verdict
 
 
 @caught_by("RESTORE-27")

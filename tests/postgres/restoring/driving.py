@@ -9,10 +9,11 @@ from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
-from eventstore import EventStore, RecordedEvent
+from eventstore import NO_STREAM, EventStore, RecordedEvent
 from eventstore.backend import Direction, EncodedEvent, RestoredEvent
 from eventstore.events import stream_type_of
 from eventstore_postgres import PostgresBackend, open_backend
+from tests.postgres.driving import event
 
 THEN: Final = datetime(2019, 7, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 """When an event was recorded, long ago."""
@@ -33,6 +34,13 @@ def restored(
 def stream_of(stream_id: str, versions: Iterable[int]) -> list[RestoredEvent]:
     """Return a stream's events, a second apart."""
     return [restored(stream_id, version, THEN + timedelta(seconds=version)) for version in versions]
+
+
+async def emptied(store: EventStore, stream_id: str, version: int) -> None:
+    """Let a stream have had so many events, all of them truncated; none at all if it is 0."""
+    if version:
+        await store.append(stream_id, [event() for _ in range(version)], expected_version=NO_STREAM)
+        await store.truncate_stream(stream_id, version + 1)
 
 
 @asynccontextmanager
