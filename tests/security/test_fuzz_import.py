@@ -200,7 +200,7 @@ def test_the_command_ends_in_words_whatever_the_file(edits: list[tuple[int, int,
             assert " stored" in result.stdout
         else:
             assert result.exit_code == 2
-            assert result.stderr.startswith(("Error: line ", "Error: the import stopped at line "))
+            assert result.stderr.startswith((f"Error: {file}: line ", "Error: the import stopped at line "))
             assert result.stderr.startswith("Error: the import") or not Path(folder, "new.db").exists()
 
 
