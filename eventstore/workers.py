@@ -197,7 +197,8 @@ class Worker:
     def _drop_lost(self, partitions: dict[str, Kept[Partition]]) -> None:
         """Cancel what is under way for partitions that were taken away: one that waits for events does not notice."""
         for number, (_, task) in self._running.items():
-            if partitions[partition_key(number)].state.worker != self.id:
+            kept = partitions.get(partition_key(number))
+            if kept is None or kept.state.worker != self.id:
                 task.cancel()
 
     def _give_up(self, surplus: int) -> None:

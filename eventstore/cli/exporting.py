@@ -33,7 +33,8 @@ def export(url: str, file: str | None, overwrite: bool) -> None:
     eventstore export sqlite:///shop.db shop.jsonl
     eventstore export 'postgresql://host/db?schema=shop' | gzip > shop.jsonl.gz
 
-    The store is only read, and may be in use. FILE appears when it is complete, readable for its owner alone.
+    The store is only read, and may be in use. FILE appears when it is complete; a new one can be read by
+    its owner alone.
     `eventstore import` brings it into another store, on whatever engine. Passwords are better kept out of URLs: the
     driver's own ways, as PGPASSWORD or ~/.pgpass, work as well.
     """
@@ -57,32 +58,48 @@ async def _export(url: str, output: BinaryIO) -> int:
 @contextmanager
 def _output(name: str | None, *, overwrite: bool) -> Iterator[BinaryIO]:
     """Open what is written to: standard output, a device or pipe, or a file that appears when all was written."""
-    if name is None or name == "-":
+    if name in (None, "-", "/dev/stdout"):
+        if sys.stdout is None:
+            raise Failed("standard output is closed: name a file")
         yield sys.stdout.buffer
-        return
-    # What a link leads to is replaced, not the link.
-    file = Path(name).resolve()
-    if file.exists() and not file.is_file():
-        with file.open("wb") as output:
+    elif Path(name).exists() and not Path(name).is_file():
+        with Path(name).open("wb") as output:
             yield output
-        return
-    if file.exists():
-        if not overwrite:
-            raise Failed(f"{file} is there already: name another file, or pass --overwrite")
-        if not _is_export(file):
-            raise Failed(f"{file} is no export, and is not replaced: name another file")
-    descriptor, part = mkstemp(prefix=f"{file.name}.", suffix=".part", dir=file.parent)
+    else:
+        # What a link leads to is replaced, not the link.
+        with _complete_or_absent(Path(os.path.realpath(name)), overwrite=overwrite) as output:
+            yield output
+
+
+@contextmanager
+def _complete_or_absent(file: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
+    _check_may_be_replaced(file, overwrite=overwrite)
+    mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else None
+    try:
+        descriptor, part = mkstemp(prefix=".eventstore-", suffix=".part", dir=file.parent)
+    except OSError as error:
+        raise Failed(f"{file}: {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "wb") as output:
             yield output
             output.flush()
             os.fsync(output.fileno())
-        if file.exists():
-            Path(part).chmod(stat.S_IMODE(file.stat().st_mode))
+        # It may have appeared meanwhile.
+        _check_may_be_replaced(file, overwrite=overwrite)
+        if mode is not None:
+            Path(part).chmod(mode)
         Path(part).replace(file)
     finally:
         with suppress(OSError):
             Path(part).unlink()
+
+
+def _check_may_be_replaced(file: Path, *, overwrite: bool) -> None:
+    if file.exists():
+        if not overwrite:
+            raise Failed(f"{file} is there already: name another file, or pass --overwrite")
+        if not _is_export(file):
+            raise Failed(f"{file} is no export, and is not replaced: name another file")
 
 
 def _is_export(file: Path) -> bool:

@@ -100,6 +100,9 @@ class Checked:
 
     head: int = 0
     events: int = 0
+    digest: bytes = b""
+    """The SHA-256 of all lines but the last, so that the second reading can be held against the first."""
+
     streams: dict[str, Stream] = field(default_factory=dict)
     """Those that were truncated or deleted."""
 
@@ -188,6 +191,8 @@ class _Check:
             case End():
                 self._end(record)
         self._counts[type(record)] += 1
+        if isinstance(record, End):
+            self.found.digest = self._digest.digest()
         self._digest.update(text)
 
     def require_end(self) -> None:

@@ -17,7 +17,7 @@ from eventstore.backend import Backend, Capability, Entry, StreamInfo
 from eventstore.errors import StorageError
 from eventstore.events import JsonObject, RecordedEvent, decode_json
 from eventstore.ledger import PAGE, PARKED, PARTITION, SETTINGS
-from eventstore.moving.entries import parse_entry
+from eventstore.moving.entries import ConsumerState, parse_entry
 from eventstore.moving.log import Log
 from eventstore.moving.records import (
     FORMAT,
@@ -174,20 +174,27 @@ class Exporter:
     async def _consumer(self, settings: Entry) -> AsyncIterator[AnyRecord]:
         """Yield what a consumer keeps, its settings last.
 
-        Its workers may go on meanwhile, so how far the partitions are is read before what they have parked: an event
-        that they park in between is left out, since it comes again after the position that was read.
+        Its workers may go on meanwhile, and it may be reset. So how far it is, is read before what it has parked and
+        once more after it, and the lower position is told: what was parked above it comes again.
         """
-        partitions = [_record(entry) async for entry in self._entries(settings.name, PARTITION)]
-        states = [parse_entry(partition.key, partition.data) for partition in partitions]
-        reached = {state.number: min(state.position, self._head) for state in states}
-        async for entry in self._entries(settings.name, PARKED):
-            record = _record(entry)
-            state = parse_entry(record.key, record.data)
+        before = await self._progress_of(settings.name)
+        parked = [_state(entry) async for entry in self._entries(settings.name, PARKED)]
+        after = await self._progress_of(settings.name)
+        lower = {key: min(before[key], after[key], key=lambda state: state.position) for key in before.keys() & after}
+        if SETTINGS not in lower:
+            return
+        reached = {state.number: min(state.position, self._head) for state in lower.values()}
+        for state in parked:
             if state.position <= reached.get(state.number, 0):
-                yield record
-        for partition in partitions:
-            yield partition
-        yield _record(settings)
+                yield _record(settings.name, state)
+        for key in sorted(lower, key=lambda key: (key == SETTINGS, key)):
+            yield _record(settings.name, lower[key])
+
+    async def _progress_of(self, name: str) -> dict[str, ConsumerState]:
+        """Return the settings and the partitions of a consumer, by their keys."""
+        entries = [entry async for entry in self._entries(name, SETTINGS) if entry.key == SETTINGS]
+        entries += [entry async for entry in self._entries(name, PARTITION)]
+        return {entry.key: _state(entry) for entry in entries}
 
     def _entries(self, name: str | None, prefix: str) -> AsyncIterator[Entry]:
         return _pages(
@@ -210,14 +217,17 @@ async def _pages(
         after = key(page[-1])
 
 
-def _record(entry: Entry) -> ConsumerEntry:
+def _state(entry: Entry) -> ConsumerState:
     what = f"the entry {entry.key!r} of consumer {entry.name!r}"
-    record = ConsumerEntry(entry.name, entry.key, _object(entry.data, what))
     try:
-        parse_entry(record.key, record.data)
+        return parse_entry(entry.key, _object(entry.data, what))
     except ValueError as error:
         raise StorageError(f"{what} is damaged, see what verify() says of the store: {error}") from error
-    return record
+
+
+def _record(name: str, state: ConsumerState) -> ConsumerEntry:
+    position = state.position
+    return ConsumerEntry(name, state.key_at(position), decode_json(state.data_at(position)))
 
 
 def _object(text: bytes, what: str) -> JsonObject:

@@ -6,15 +6,16 @@ again: what is there already, and is the same, is passed.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, BinaryIO
 
 from eventstore.backend import Capability, RestoredEvent
-from eventstore.errors import EventStoreError, ImportConflict, InvalidArgument
+from eventstore.errors import EventStoreError, ImportConflict, InvalidArgument, InvalidExport
 from eventstore.moving.checking import Checked, check_file, read_lines, restored_event
 from eventstore.moving.placing import Placing
 from eventstore.moving.positions import Positions
 from eventstore.moving.readers import OTHER_EVENTS, Readers
-from eventstore.moving.records import AnyRecord, Checkpoint, ConsumerEntry, Event, Header, Snapshot, Stream
+from eventstore.moving.records import AnyRecord, Checkpoint, ConsumerEntry, End, Event, Header, Snapshot, Stream
 from eventstore.moving.streams import Streams
 from eventstore.moving.summary import Imported
 from eventstore.progress import Progress, ProgressCallback
@@ -44,7 +45,8 @@ async def import_file(
     try:
         return await importer.run(file)
     except EventStoreError as error:
-        error.add_note(f"{counted(importer.events, 'event')} of the export are stored; import it again to go on there")
+        if importer.events:
+            error.add_note(f"{counted(importer.events, 'event')} of the export are in the store by now, and stay")
         raise
 
 
@@ -78,7 +80,11 @@ class Importer:
 
     async def run(self, file: BinaryIO) -> Imported:
         """Store all of it. Raises `ImportConflict`."""
-        async for line, record, _ in read_lines(file, self._max_event_size):
+        digest = sha256()
+        async for line, record, text in read_lines(file, self._max_event_size):
+            if isinstance(record, End):
+                break
+            digest.update(text)
             if isinstance(record, Event):
                 await self._take(line, record)
             elif not isinstance(record, Header):
@@ -86,6 +92,10 @@ class Importer:
                 await self._begin(line, None)
                 await self._flush()
                 await self._store_record(line, record)
+        await self._begin(line, None)
+        await self._flush()
+        if not isinstance(record, End) or digest.digest() != self._checked.digest:
+            raise InvalidExport(line, "the file was changed while it was imported; import it again")
         return Imported(
             events=self._placing.stored,
             already_stored=self._placing.already_stored,
@@ -107,7 +117,7 @@ class Importer:
             case Checkpoint() if self._readers is not None:
                 # By now the streams are as they were exported.
                 await self._readers.check_log_is_alone(line, self.events)
-                await self._readers.save_checkpoint(record)
+                await self._readers.save_checkpoint(line, record)
             case ConsumerEntry() if self._readers is not None:
                 await self._readers.check_log_is_alone(line, self.events)
                 await self._readers.save_entry(line, record)

@@ -16,13 +16,13 @@ _LOOK_FOR: Final = 0.5
 """How often, and for how many seconds each, the end of the log is waited for while appends in flight hide it."""
 
 _FIRST_PAGE: Final = 10
-_LARGEST_PAGE: Final = 1_000
+_LARGEST_PAGE: Final = 250
 _BYTES: Final = 2**22
-"""As large a page as may be: it is in memory at once, and others wait for as long as it is worked on."""
+"""A page is in memory at once, and others wait for as long as it is worked on."""
 
 
 class Log:
-    """The log from its beginning up to a position, in pages of some megabytes, whatever the size of the events."""
+    """The log from its beginning up to a position, in pages of some megabytes, as far as events are of like sizes."""
 
     def __init__(self, backend: Backend, call: Call, head: int) -> None:
         self._backend = backend
@@ -41,7 +41,8 @@ class Log:
             # An engine in memory lets nobody else run.
             await asyncio.sleep(0)
             if page.looked_to > looked_to:
-                looked_to = page.looked_to
+                looked_to, looks = page.looked_to, 0
+                self._limit = min(_LARGEST_PAGE, 2 * self._limit)
                 yield [event for event in page.events if event.global_position <= self._head]
                 continue
             looks += 1
@@ -53,5 +54,5 @@ class Log:
             await self._call(self._backend.wait, looked_to, _LOOK_FOR)
 
     def was_of_size(self, events: int, size: int) -> None:
-        """Tell how many bytes the events of a page were, for the size of the next ones."""
-        self._limit = max(1, min(_LARGEST_PAGE, 2 * self._limit, _BYTES * events // max(size, 1)))
+        """Tell how many bytes the events of a page were, so that the next one is not too large."""
+        self._limit = max(1, min(self._limit, _BYTES * events // max(size, 1)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 from eventstore.backend import Conflict, Direction, RestoredEvent, StreamState
-from eventstore.errors import ImportConflict
+from eventstore.errors import ImportConflict, InvalidExport
 from eventstore.events import RecordedEvent, canonical_json, decode_json
 from eventstore.moving.checking import Checked
 from eventstore.moving.positions import Positions
@@ -42,9 +42,21 @@ class Placing:
         self._positions = positions
         self._waiting: list[_Waiting] = []
         self._bytes = 0
+        # Of those in hand.
+        self._last: dict[str, RestoredEvent] = {}
+        self._ids: set[UUID] = set()
 
     def add(self, line: int, there: int, event: RestoredEvent) -> bool:
-        """Take an event in; tell whether it is time to `flush`."""
+        """Take an event in; tell whether it is time to `flush`.
+
+        Raises `InvalidExport` for one that a sound file does not have here: a backend relies on it.
+        """
+        before = self._last.get(event.stream_id)
+        does_follow = before is None or (before.version + 1 == event.version and before.created_at <= event.created_at)
+        if not does_follow or event.event.event_id in self._ids:
+            raise InvalidExport(line, "the file was changed while it was imported; import it again")
+        self._last[event.stream_id] = event
+        self._ids.add(event.event.event_id)
         self._waiting.append(_Waiting(line, there, event))
         self._bytes += len(event.event.data) + len(event.event.metadata)
         return len(self._waiting) == MOST_EVENTS or self._bytes >= _MOST_BYTES
@@ -55,6 +67,8 @@ class Placing:
         Raises `ImportConflict`.
         """
         waiting, self._waiting, self._bytes = self._waiting, [], 0
+        self._last.clear()
+        self._ids.clear()
         placed = await self._place(waiting)
         for line, there, event in waiting:
             here = placed[event.event.event_id]

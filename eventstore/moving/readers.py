@@ -54,17 +54,21 @@ class Readers:
             raise ImportConflict(line, OTHER_EVENTS)
         self._is_alone = True
 
-    async def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+    async def save_checkpoint(self, line: int, checkpoint: Checkpoint) -> None:
         """Save a checkpoint where there is none of its name, or in its place."""
-        save, position = self._store._backend.save_checkpoint, self._positions.here(checkpoint.position)
-        found = await self._store._once(save, checkpoint.name, position, 0)
-        while found not in (0, position) and self._update:
-            before, found = found, await self._store._once(save, checkpoint.name, position, found)
-            if found == before:
-                found = 0
-        self.checkpoints += found == 0
-        if found not in (0, position):
-            self._kept.add(("checkpoint", checkpoint.name))
+        name, position = checkpoint.name, self._positions.here(checkpoint.position)
+        found = await self._save_checkpoint(name, position, 0)
+        if found == position:
+            return
+        if found and not self._update:
+            self._kept.add(("checkpoint", name))
+            return
+        if found and await self._save_checkpoint(name, position, found) != found:
+            raise ImportConflict(line, f"others move checkpoint {name!r} meanwhile")
+        self.checkpoints += 1
+
+    async def _save_checkpoint(self, name: str, position: int, expected: int) -> int:
+        return await self._store._once(self._store._backend.save_checkpoint, name, position, expected)
 
     async def save_entry(self, line: int, entry: ConsumerEntry) -> None:
         """Save an entry of a consumer; its settings come last, and make a consumer of what is there."""
@@ -79,8 +83,7 @@ class Readers:
             if not found or decode_json(found[0].data) != decode_json(data):
                 self._kept.add(("consumer", entry.name))
             return
-        found_version = await self._entries.save_entry(entry.name, key, data, 0)
-        if found_version and await self._entries.save_entry(entry.name, key, data, found_version) != found_version:
+        if not await self._save_entry(entry.name, key, data):
             raise ImportConflict(line, f"consumer {entry.name!r} is at work here: stop it, and import again")
         self._keys.add(key)
         if isinstance(state.kept, Settings):
@@ -89,11 +92,24 @@ class Readers:
             await self._forget_others(entry.name, PARTITION)
             self._keys.clear()
 
+    async def _save_entry(self, name: str, key: str, data: bytes) -> bool:
+        """Save an entry, also in place of one that is not somebody's; tell whether it was."""
+        found = await self._entries.save_entry(name, key, data, 0)
+        if found == 0:
+            return True
+        # Without settings it was left by an import. With settings, a consumer has begun meanwhile.
+        if not self._update and (key == SETTINGS or await self._has_begun(name)):
+            return False
+        return await self._entries.save_entry(name, key, data, found) == found
+
     async def _is_present(self, name: str) -> bool:
         if name not in self._present:
-            found = await self._entries.list_entries(name, SETTINGS, None, 1)
-            self._present[name] = bool(found) and found[0].key == SETTINGS
+            self._present[name] = await self._has_begun(name)
         return self._present[name]
+
+    async def _has_begun(self, name: str) -> bool:
+        found = await self._entries.list_entries(name, SETTINGS, None, 1)
+        return bool(found) and found[0].key == SETTINGS
 
     async def _forget_others(self, name: str, prefix: str) -> None:
         """Forget what an earlier import left of a consumer and the export does not have: events replayed since, say."""

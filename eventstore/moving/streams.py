@@ -62,16 +62,21 @@ class Streams:
             raise deleted_here(line, stream.stream_id)
         if info.deleted:
             _check_version(line, stream, info)
-        # From the first version on that the export has, its events are compared with those that are here.
-        can_be_known = info.version >= stream.first_version and not stream.is_empty
-        if _has_events(info) and stream.first_version > 1 and not can_be_known and not self._update:
+        if not self._update and await self._may_be_another(stream, info):
             raise ImportConflict(
                 line,
-                f"stream {stream.stream_id!r} has events here, up to version {info.version}, and the export has none "
-                f"of them, as if it had been truncated before version {stream.first_version}: if this store was filled "
-                "from an earlier export of the same one, import with update=True (--update)",
+                f"stream {stream.stream_id!r} has events or a snapshot here, up to version {info.version}, and the "
+                f"export has none of them, as if it had been truncated before version {stream.first_version}: if this "
+                "store was filled from an earlier export of the same one, import with update=True (--update)",
                 stream_id=stream.stream_id,
             )
+
+    async def _may_be_another(self, stream: Stream, info: StreamInfo) -> bool:
+        if _has_events(info):
+            # From the first version on that the export has, its events are compared with those that are here.
+            return info.version < stream.first_version or stream.is_empty
+        goes_on = stream.deleted or info.version < stream.first_version - 1
+        return goes_on and not info.deleted and await self._store.load_snapshot(stream.stream_id) is not None
 
     async def begin(self, line: int, stream_id: str) -> None:
         """Let a truncated stream be where its first event follows. Raises `ImportConflict`."""
@@ -85,6 +90,7 @@ class Streams:
             return
         with self._nobody_else_at(line, stream_id):
             if info is not None and _has_events(info):
+                self._check_is_to_be_updated(line, stream_id)
                 await self._store.truncate_stream(stream_id, stream.first_version)
             restore = self._store._backend.restore_stream
             if await self._store._repeatable(restore, stream_id, gone) is not None:
@@ -100,6 +106,8 @@ class Streams:
         info = await self._store.stream_info(stream.stream_id)
         if info is not None:
             _check_version(line, stream, info)
+            if stream.is_empty and _has_events(info):
+                self._check_is_to_be_updated(line, stream.stream_id)
         with self._nobody_else_at(line, stream.stream_id):
             if info is not None and not info.deleted and not stream.is_empty:
                 await self._truncate(stream, info)
@@ -115,7 +123,7 @@ class Streams:
 
     async def _delete(self, stream: Stream, info: StreamInfo | None) -> None:
         is_left = info is not None and _has_events(info) and stream.is_empty
-        if info is None or not info.deleted or (is_left and self._update):
+        if info is None or not info.deleted or is_left:
             await self._store.delete_stream(stream.stream_id, expected_version=stream.version, erase=stream.is_empty)
             self._changed.add(stream.stream_id)
 
@@ -126,6 +134,11 @@ class Streams:
             with self._nobody_else_at(line, snapshot.stream_id):
                 await self._store.save_snapshot(snapshot.stream_id, snapshot.version, snapshot.data)
             self.snapshots += 1
+
+    def _check_is_to_be_updated(self, line: int, stream_id: str) -> None:
+        """Refuse to remove events that were not there when the import began."""
+        if not self._update:
+            raise _changed_meanwhile(line, stream_id)
 
     @contextmanager
     def _nobody_else_at(self, line: int, stream_id: str) -> Iterator[None]:

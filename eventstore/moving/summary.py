@@ -11,10 +11,10 @@ class Imported(msgspec.Struct, frozen=True):
     """How much of an export was stored, and what was not.
 
     `events` were stored now, `already_stored` had been by an earlier import, `left_out` are events below the first
-    version of a stream that was truncated or erased while the export was made. `streams` is how many the export has
-    that were truncated or deleted, and are so here. Of `checkpoints` and `consumers` only those are counted that the
-    store did not have: it keeps its own, `kept`. `lost_parked` counts parked events of consumers that are in the log no
-    more.
+    version of a stream that was truncated or erased while the export was made. `streams` were truncated or deleted, or
+    begin truncated, `snapshots`, `checkpoints` and `consumers` were saved. `kept` counts checkpoints and consumers that
+    the store has otherwise than the export, and keeps. `lost_parked` counts parked events of consumers that are in the
+    log no more.
     """
 
     events: int = 0

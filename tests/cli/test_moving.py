@@ -8,9 +8,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from click.testing import CliRunner, Result
@@ -277,13 +277,44 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert (done.exit_code, done.stderr) == (2, f"Error: {tmp_path}/typo: No such file or directory\n")
 
 
-def test_a_refusal_says_how_much_is_stored(exported: Path, tmp_path: Path) -> None:
+def test_a_refusal_says_how_much_is_stored(exported: Path, filled_url: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.db"
     assert command("import", url, exported).exit_code == 0
-    in_store(url, lambda store: store.delete_stream("order-1", expected_version=3))
+    in_store(url, lambda store: store.append("mine-1", [NewEvent("Mine", {})], expected_version=0))
+    in_store(filled_url, append_one)
+    assert command("export", filled_url, exported, "--overwrite").exit_code == 0
     done = command("import", url, exported)
     assert done.exit_code == 2
-    assert done.stderr.endswith("of the export are stored; import it again to go on there\n")
+    assert done.stderr.endswith("\n15 events of the export are in the store by now, and stay\n")
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_a_file_that_appears_meanwhile_is_not_replaced(
+    overwrite: list[str], filled_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "out"
+    export = EventStore.export
+
+    def appearing(self: EventStore, **options: Any) -> AsyncIterator[bytes]:
+        file.write_text("precious")
+        return export(self, **options)
+
+    monkeypatch.setattr(EventStore, "export", appearing)
+    done = command("export", filled_url, file, *overwrite)
+    assert done.exit_code == 2
+    assert file.read_text() == "precious"
+    assert not [*tmp_path.glob(".eventstore-*")]
+
+
+def test_standard_output_may_be_named(filled_url: str) -> None:
+    by_name = shell(f"{COMMAND} export {filled_url} /dev/stdout | wc -l").stdout
+    assert by_name == shell(f"{COMMAND} export {filled_url} | wc -l").stdout
+    assert shell(f"{COMMAND} export {filled_url} /dev/fd/3 3>&1 | wc -l").stdout == by_name
+
+
+def test_a_closed_standard_output_is_told_in_words(filled_url: str) -> None:
+    done = shell(f"{COMMAND} export {filled_url} >&- || true")
+    assert done.stderr == "Error: standard output is closed: name a file\n"
 
 
 def test_a_store_is_brought_up_to_date(exported: Path, filled_url: str, tmp_path: Path) -> None:

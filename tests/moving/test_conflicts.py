@@ -23,9 +23,19 @@ from eventstore import (
     open_store,
 )
 from eventstore.backend import Conflict, RestoredEvent
+from eventstore.ledger import PARTITION
+from eventstore.moving import placing
 from eventstore_conformance.observing import collect
 from eventstore_memory import MemoryBackend
-from tests.moving.contents import as_file, contents_of, export_of, fill_with_everything, import_lines, to_be_changed
+from tests.moving.contents import (
+    as_file,
+    contents_of,
+    export_of,
+    fill_with_everything,
+    handle_nothing,
+    import_lines,
+    to_be_changed,
+)
 from tests.moving.making import an_event, file_of
 
 pytestmark = pytest.mark.asyncio
@@ -128,6 +138,21 @@ async def test_an_erased_stream_does_not_erase_what_is_left_of_a_deleted_one(
     await refused(store, source)
 
 
+@pytest.mark.parametrize("erased", [False, True])
+async def test_a_stream_of_which_only_a_snapshot_is_left_is_not_taken_for_another(
+    store: EventStore, source: EventStore, erased: bool
+) -> None:
+    """The snapshot is all that there is of its state."""
+    await store.append("order-1", [event(), event()], expected_version=NO_STREAM)
+    await store.save_snapshot("order-1", 2, {"balance": 1000})
+    await store.truncate_stream("order-1", 3)
+    await source.append("order-1", [event() for _ in range(4)], expected_version=NO_STREAM)
+    await source.truncate_stream("order-1", 4)
+    if erased:
+        await source.delete_stream("order-1", expected_version=4, erase=True)
+    assert "has events or a snapshot here" in (await refused(store, source)).reason
+
+
 async def test_what_is_refused_at_the_beginning_leaves_no_truncated_streams(
     store: EventStore, source: EventStore
 ) -> None:
@@ -224,6 +249,23 @@ async def test_a_stream_that_others_delete_meanwhile_gets_no_snapshot(source: Ev
             await import_lines(store, await export_of(source))
 
 
+@pytest.mark.parametrize("first_version", [2, 3])
+async def test_events_that_others_append_meanwhile_are_not_truncated(
+    source: EventStore, first_version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream was not there when the import began."""
+    await source.append("order-1", [event()], expected_version=NO_STREAM)
+    await source.append("order-2", [event(), event()], expected_version=NO_STREAM)
+    await source.truncate_stream("order-2", first_version)
+    monkeypatch.setattr(placing, "MOST_EVENTS", 1)
+    theirs = [event(), event()]
+    async with EventStore(Racing(lambda _: store.append("order-2", theirs, expected_version=0))) as store:
+        await store.append("mine-1", [event()], expected_version=NO_STREAM)
+        with pytest.raises(ImportConflict):
+            await import_lines(store, await export_of(source))
+        assert [found.event_id async for found in store.read_stream("order-2")] == [it.event_id for it in theirs]
+
+
 async def test_a_stream_that_others_continue_meanwhile_is_not_deleted(source: EventStore) -> None:
     await source.append("order-1", [event()], expected_version=NO_STREAM)
     await source.delete_stream("order-1", expected_version=1)
@@ -249,7 +291,25 @@ async def test_a_refusal_tells_how_much_is_stored(store: EventStore, source: Eve
     await store.append("mine-1", [event()], expected_version=NO_STREAM)
     with pytest.raises(ImportConflict) as refusal:
         await import_lines(store, await export_of(source))
-    assert refusal.value.__notes__ == ["3 events of the export are stored; import it again to go on there"]
+    assert refusal.value.__notes__ == ["3 events of the export are in the store by now, and stay"]
+
+
+async def test_a_consumer_that_begins_meanwhile_is_not_replaced(source: EventStore) -> None:
+    await fill_with_everything(source)
+
+    class Beginning(MemoryBackend):
+        async def save_entry(self, name: str, key: str, data: bytes | None, expected: int) -> int:
+            if key.startswith(PARTITION) and not begun:
+                begun.append(name)
+                await store.consumer("picky", handle_nothing, partitions=4).run_until_caught_up()
+            return await super().save_entry(name, key, data, expected)
+
+    begun: list[str] = []
+    async with EventStore(Beginning()) as store:
+        with pytest.raises(ImportConflict, match="consumer 'picky' is at work here"):
+            await import_lines(store, await export_of(source))
+        (status,) = [status async for status in store.consumers()]
+        assert len(status.partitions) == 4
 
 
 async def test_events_in_another_order_are_refused(store: EventStore, source: EventStore) -> None:

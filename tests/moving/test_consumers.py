@@ -24,9 +24,16 @@ from eventstore import (
 )
 from eventstore.backend import Entry
 from eventstore.ledger import PARTITION
-from eventstore_conformance.observing import collect
+from eventstore_conformance.observing import collect, pass_time
 from eventstore_memory import MemoryBackend
-from tests.moving.contents import export_of, fill_with_everything, import_lines, picky_consumer, to_be_changed
+from tests.moving.contents import (
+    export_of,
+    fill_with_everything,
+    handle_nothing,
+    import_lines,
+    picky_consumer,
+    to_be_changed,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -179,6 +186,50 @@ async def test_what_is_parked_while_the_export_reads_is_not_lost(store: EventSto
     assert [kept.event and kept.event.version for kept in await moved.parked()] == parked
     await moved.run_until_caught_up()
     assert [kept.event and kept.event.version for kept in await moved.parked()] == [1, 3]
+
+
+async def test_what_a_reset_takes_back_while_the_export_reads_is_not_lost(store: EventStore) -> None:
+    """The consumer is reset when its partitions were read, and what it has parked was not yet."""
+
+    class Read(MemoryBackend):
+        async def list_entries(
+            self, name: str | None, prefix: str, after: tuple[str, str] | None, limit: int
+        ) -> list[Entry]:
+            page = await super().list_entries(name, prefix, after, limit)
+            if prefix == PARTITION and exporting.is_set():
+                exporting.clear()
+                await picky.reset(0)
+            return page
+
+    exporting = asyncio.Event()
+    async with EventStore(Read()) as source:
+        await source.append("order-1", numbers(1, 4), expected_version=NO_STREAM)
+        picky = picky_consumer(source)
+        await picky.run_until_caught_up()
+        exporting.set()
+        await import_lines(store, await export_of(source))
+    moved = picky_consumer(store)
+    await moved.run_until_caught_up()
+    assert [kept.event and kept.event.version for kept in await moved.parked()] == [1, 3]
+
+
+async def test_a_partition_that_an_update_forgets_is_given_up(source: EventStore) -> None:
+    """A worker has it, and looks for it later: it does not stumble."""
+    worker = source.consumer("worker", handle_nothing, lease=0.1)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(worker.run())
+        await until_found(source, "worker", present=True)
+        (entry,) = await source._backend.list_entries("worker", PARTITION, None, 9)
+        while await source._backend.save_entry("worker", entry.key, None, entry.version) != entry.version:
+            (entry,) = await source._backend.list_entries("worker", PARTITION, None, 9)
+        await until_found(source, "worker", present=True)
+        await worker.stop()
+        await running
+
+
+async def until_found(store: EventStore, name: str, *, present: bool) -> None:
+    while bool(await store._backend.list_entries(name, PARTITION, None, 9)) != present:
+        await pass_time(0.01)
 
 
 async def test_an_event_is_not_parked_for_the_tries_of_another(store: EventStore, source: EventStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -219,6 +220,31 @@ async def test_a_file_of_which_a_byte_was_changed_is_refused(store: EventStore) 
     assert "its sha256 is not that of the lines above" in error.reason
 
 
+@pytest.mark.parametrize("change", ["cut", "without a line", "another line"])
+async def test_a_file_that_is_changed_between_its_two_readings_is_noticed(
+    store: EventStore, lines: list[Line], change: str
+) -> None:
+    before = as_text(lines)
+    after = {
+        "cut": before[:5],
+        "without a line": [line for line in before if line != before[first(lines, "event", version=2)]],
+        "another line": [line.replace(b"Closed2", b"Opened2") for line in before],
+    }[change]
+
+    class Changing(io.BytesIO):
+        def seek(self, offset: int, whence: int = 0) -> int:
+            self.readings = getattr(self, "readings", 0) + 1
+            if self.readings == 2:
+                super().seek(0)
+                self.write(b"".join(after))
+                self.truncate()
+            return super().seek(offset, whence)
+
+    with pytest.raises(InvalidExport, match="was changed while it was imported"):
+        await store.import_from(Changing(b"".join(before)))
+    assert (await store.verify()).is_sound
+
+
 async def test_larger_payloads_are_taken_by_a_store_that_allows_them() -> None:
     async with open_store("memory://", max_event_size=2**22) as source:
         await source.append("order-1", [NewEvent("Large", object_of_size(2**21))], expected_version=NO_STREAM)
@@ -251,6 +277,23 @@ async def test_a_log_whose_end_is_hidden_is_not_exported_as_if_it_were_whole() -
         await store.append("order-1", [NewEvent("Happened", {}) for _ in range(3)], expected_version=NO_STREAM)
         with pytest.raises(StoreUnavailable, match="up to position 1 and not to 3: appends in flight hide"):
             await export_of(store)
+
+
+async def test_a_log_that_stalls_again_and_again_is_exported_all_the_same() -> None:
+    class Stalling(MemoryBackend):
+        calls = 0
+
+        async def read_all(self, start: int | None, *arguments: Any) -> Any:
+            self.calls += 1
+            page = await super().read_all(start, *arguments)
+            return replace(page, events=[], looked_to=start or 0) if self.calls % 3 else page
+
+        async def wait(self, after: int, timeout: float) -> None:
+            """Return for nothing, as a backend may."""
+
+    async with EventStore(Stalling()) as store:
+        await store.append("order-1", [NewEvent("Happened", {}) for _ in range(6_000)], expected_version=NO_STREAM)
+        assert len(await export_of(store)) == 6_002
 
 
 async def test_a_damaged_snapshot_is_named() -> None:
