@@ -80,9 +80,10 @@ class Importer:
 
     async def run(self, file: BinaryIO) -> Imported:
         """Store all of it. Raises `ImportConflict`."""
-        digest = sha256()
+        digest, last, is_whole = sha256(), 1, False
         async for line, record, text in read_lines(file, self._max_event_size):
-            if isinstance(record, End):
+            last, is_whole = line, isinstance(record, End)
+            if is_whole:
                 break
             digest.update(text)
             if isinstance(record, Event):
@@ -92,10 +93,10 @@ class Importer:
                 await self._begin(line, None)
                 await self._flush()
                 await self._store_record(line, record)
-        await self._begin(line, None)
+        await self._begin(last, None)
         await self._flush()
-        if not isinstance(record, End) or digest.digest() != self._checked.digest:
-            raise InvalidExport(line, "the file was changed while it was imported; import it again")
+        if not is_whole or digest.digest() != self._checked.digest:
+            raise InvalidExport(last, "the file was changed while it was imported; import it again")
         return Imported(
             events=self._placing.stored,
             already_stored=self._placing.already_stored,

@@ -12,7 +12,8 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from eventstore import NO_STREAM, EventStore, InvalidExport, NewEvent, StorageError, StoreUnavailable, open_store
-from eventstore.backend import EncodedSnapshot
+from eventstore.backend import Direction, EncodedSnapshot, LogPage
+from eventstore.filters import Filter
 from eventstore_conformance.making import nested, object_of_size
 from eventstore_conformance.observing import nothing_written
 from eventstore_memory import MemoryBackend
@@ -265,8 +266,8 @@ async def test_a_log_whose_end_is_hidden_is_not_exported_as_if_it_were_whole() -
     """Appends in flight hide it for longer than the export waits."""
 
     class Hidden(MemoryBackend):
-        async def read_all(self, *arguments: Any) -> Any:
-            page = await super().read_all(*arguments)
+        async def read_all(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
+            page = await super().read_all(start, limit, direction, filter)
             page.events[:] = [event for event in page.events if event.version == 1]
             return replace(page, looked_to=1)
 
@@ -283,9 +284,9 @@ async def test_a_log_that_stalls_again_and_again_is_exported_all_the_same() -> N
     class Stalling(MemoryBackend):
         calls = 0
 
-        async def read_all(self, start: int | None, *arguments: Any) -> Any:
+        async def read_all(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
             self.calls += 1
-            page = await super().read_all(start, *arguments)
+            page = await super().read_all(start, limit, direction, filter)
             return replace(page, events=[], looked_to=start or 0) if self.calls % 3 else page
 
         async def wait(self, after: int, timeout: float) -> None:
@@ -309,8 +310,8 @@ async def test_a_damaged_snapshot_is_named() -> None:
 
 async def test_a_damaged_store_is_not_exported() -> None:
     class Damaged(MemoryBackend):
-        async def read_all(self, *arguments: Any) -> Any:
-            page = await super().read_all(*arguments)
+        async def read_all(self, start: int | None, limit: int, direction: Direction, filter: Filter | None) -> LogPage:
+            page = await super().read_all(start, limit, direction, filter)
             page.events[:] = [event for event in page.events if event.version != 2]
             return page
 

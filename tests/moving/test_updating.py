@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import pytest_asyncio
@@ -17,6 +17,9 @@ pytestmark = pytest.mark.asyncio
 async def source() -> AsyncIterator[EventStore]:
     async with open_store("memory://") as store:
         yield store
+
+
+Change = Callable[[EventStore], Awaitable[None]]
 
 
 def events(count: int) -> list[NewEvent]:
@@ -69,7 +72,7 @@ async def append_and_erase(source: EventStore) -> None:
     await source.delete_stream("order-1", expected_version=15, erase=True)
 
 
-CHANGES = [
+CHANGES: list[Change] = [
     truncate,
     empty,
     append_and_truncate,
@@ -81,12 +84,11 @@ CHANGES = [
     append_truncate_and_delete,
     append_and_erase,
 ]
-WITHOUT_EVIDENCE = [append_and_truncate, append_and_truncate_to_the_end, append_and_empty, empty, erase]
+WITHOUT_EVIDENCE: list[Change] = [append_and_truncate, append_and_truncate_to_the_end, append_and_empty, empty, erase]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-async def test_what_was_removed_since_is_removed_here(store: EventStore, source: EventStore, change: object) -> None:
-    assert callable(change)
+async def test_what_was_removed_since_is_removed_here(store: EventStore, source: EventStore, change: Change) -> None:
     await source.append("order-1", events(10), expected_version=NO_STREAM)
     await source.append("order-2", events(3), expected_version=NO_STREAM)
     await source.save_snapshot("order-1", 9, {})
@@ -102,9 +104,8 @@ async def test_what_was_removed_since_is_removed_here(store: EventStore, source:
 
 @pytest.mark.parametrize("change", WITHOUT_EVIDENCE, ids=lambda change: change.__name__)
 async def test_without_that_nothing_is_removed_of_what_may_be_another_stream(
-    store: EventStore, source: EventStore, change: object
+    store: EventStore, source: EventStore, change: Change
 ) -> None:
-    assert callable(change)
     await source.append("order-1", events(10), expected_version=NO_STREAM)
     await import_lines(store, await export_of(source))
     before = await contents_of(store)
