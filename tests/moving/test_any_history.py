@@ -1,17 +1,31 @@
-"""Whatever is done to a store between its exports, another that is updated from them is the same each time."""
+"""Whatever is done to a store between its exports, another that is updated from them is the same each time.
+
+Some of the imports are interrupted, and another one comes after them: of the same file, or of a later one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventstore import ANY, EventStore, NewEvent, StreamDeleted, StreamWrite, WrongExpectedVersion, open_store
+from eventstore import (
+    ANY,
+    EventStore,
+    NewEvent,
+    Progress,
+    StreamDeleted,
+    StreamWrite,
+    WrongExpectedVersion,
+    open_store,
+)
+from eventstore.moving import placing
 from eventstore_conformance.observing import collect
 from tests.engines import IN_FILES, url_for
 from tests.moving.contents import contents_of, export_of, import_lines
@@ -84,9 +98,31 @@ async def rest_of(store: EventStore, name: str) -> list[object]:
     return [event.event_id async for event in store.read_all(after=await store.load_checkpoint(name))]
 
 
+class Interrupted(Exception):
+    """An import was interrupted."""
+
+
+async def import_by_pieces(target: EventStore, lines: list[bytes], interrupted_at: int) -> None:
+    """Import a file two events at a time, and interrupt it at a piece."""
+
+    def told(progress: Progress) -> None:
+        nonlocal interrupted_at
+        interrupted_at -= progress.step == "import"
+        if interrupted_at == 0:
+            raise Interrupted
+
+    with pytest.MonkeyPatch.context() as patch, suppress(Interrupted):
+        patch.setattr(placing, "MOST_EVENTS", 2)
+        await import_lines(target, lines, update=True, progress=told)
+
+
 async def check_stays_the_same(source: EventStore, target: EventStore, choose: Random, exports: int) -> None:
     for _ in range(exports):
         await act(source, choose, choose.randint(0, 12))
+        if choose.random() < 0.5:
+            await import_by_pieces(target, await export_of(source), choose.randint(1, 8))
+            assert (await target.verify()).is_sound
+            await act(source, choose, choose.randint(0, 3))
         await import_lines(target, await export_of(source), update=True)
         assert await contents_of(target) == await contents_of(source)
         for name in NAMES:
