@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from eventstore.backend import Capability, RestoredEvent
 from eventstore.errors import EventStoreError, ImportConflict, InvalidArgument, InvalidExport
-from eventstore.moving.checking import Checked, check_file, read_lines, restored_event
+from eventstore.moving.checking import Checked, check_file, restored_event
 from eventstore.moving.placing import Placing
 from eventstore.moving.positions import Positions
 from eventstore.moving.readers import OTHER_EVENTS, Readers
+from eventstore.moving.reading import read_lines
 from eventstore.moving.records import AnyRecord, Checkpoint, ConsumerEntry, End, Event, Header, Snapshot, Stream
 from eventstore.moving.streams import Streams
 from eventstore.moving.summary import Imported
