@@ -1,12 +1,12 @@
-"""Cutting a list of transactions into batches that one statement can store. For backends to use."""
+"""Cutting lists of what is to be stored into what one statement can decide on. For backends to use."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 from uuid import UUID
 
-from eventstore.backend import Transaction
+from eventstore.backend import RestoredEvent, Transaction
 
 Batch: TypeAlias = list[Transaction]
 """Transactions that share neither a stream nor an event id."""
@@ -26,3 +26,11 @@ def batches(transactions: Sequence[Transaction]) -> Iterator[Batch]:
         taken |= names
     if batch:
         yield batch
+
+
+def first_events(events: Iterable[RestoredEvent]) -> dict[str, RestoredEvent]:
+    """Return the first event of each stream, by the stream's id, in the order in which the streams begin."""
+    firsts: dict[str, RestoredEvent] = {}
+    for event in events:
+        firsts.setdefault(event.stream_id, event)
+    return firsts

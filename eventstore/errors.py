@@ -47,7 +47,8 @@ class InvalidEvent(EventStoreError, ValueError):
 class InvalidExport(EventStoreError, ValueError):
     """A file is not what `EventStore.export` makes of a store, or was cut short or changed.
 
-    `line` counts from 1. The file is checked before anything is written.
+    `line` counts from 1. The file is checked before anything is written; only where it is changed between its two
+    readings may some of it be stored by then.
     """
 
     def __init__(self, line: int, reason: str) -> None:

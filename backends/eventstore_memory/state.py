@@ -31,6 +31,7 @@ from eventstore.backend import (
     StreamState,
     Transaction,
 )
+from eventstore.batches import first_events
 from eventstore.events import RecordedEvent, decode_json, stream_type_of
 from eventstore.filters import Filter, WantedIds, wanted_ids
 from eventstore.versions import ExpectedVersion, is_met
@@ -173,9 +174,7 @@ class State:
 
     def restore(self, events: Sequence[RestoredEvent]) -> tuple[int, ...] | Conflict:
         """Store events as another store recorded them, or say why not."""
-        firsts: dict[str, RestoredEvent] = {}
-        for event in events:
-            firsts.setdefault(event.stream_id, event)
+        firsts = first_events(events)
         states = tuple(map(self._state_of, firsts))
         ids = [event.event.event_id for event in events]
         stored = tuple(self._by_id[event_id].decoded() for event_id in ids if event_id in self._by_id)

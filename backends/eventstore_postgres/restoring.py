@@ -9,6 +9,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from eventstore.backend import Conflict, RestoredEvent, StreamState
+from eventstore.batches import first_events
 from eventstore_postgres.appending import DECIDING_INDEXES, columns_of, find_facts
 from eventstore_postgres.arrays import BigintArray, TextArray, TimeArray
 from eventstore_postgres.fetching import fetch
@@ -53,24 +54,16 @@ class RestoringSession(PostgresSession):
             await self._fetch(connection, "allow_removal", {"allowed": "allowed"})
             await connection.execute(self._queries["remove_guard"], {"position": position})
             await self._fetch(connection, "allow_removal", {"allowed": ""})
-            lifecycle = {
-                "stream_id": stream_id,
-                "deleted": False,
-                "version": version,
-                "first_version": version + 1,
-                "created_at": created_at,
-                "last_position": 0,
-            }
-            await connection.execute(self._queries["save_lifecycle"], lifecycle)
+            await self._save_lifecycle(
+                connection, stream_id, version, version + 1, created_at, deleted=False, last_position=0
+            )
             return None
 
 
 async def _restore(
     queries: Queries, connection: AsyncConnection, events: Sequence[RestoredEvent]
 ) -> tuple[int, ...] | Conflict:
-    firsts: dict[str, RestoredEvent] = {}
-    for event in events:
-        firsts.setdefault(event.stream_id, event)
+    firsts = first_events(events)
     try:
         rows = await fetch(connection, queries["restore"], _parameters(events, firsts))
     except psycopg.errors.UniqueViolation as error:

@@ -212,18 +212,31 @@ class PostgresSession(ABC):
             connection, "remove_events", {"stream_id": stream_id, "before_version": first_version}
         )
         await self._fetch(connection, "allow_removal", {"allowed": ""})
-        await connection.execute(
-            self._queries["save_lifecycle"],
-            {
-                "stream_id": stream_id,
-                "deleted": deleted,
-                "version": version,
-                "first_version": first_version,
-                "created_at": created_at,
-                "last_position": last_position,
-            },
+        await self._save_lifecycle(
+            connection, stream_id, version, first_version, created_at, deleted=deleted, last_position=last_position
         )
         return int(removed)
+
+    async def _save_lifecycle(
+        self,
+        connection: AsyncConnection,
+        stream_id: str,
+        version: int,
+        first_version: int,
+        created_at: datetime | None,
+        *,
+        deleted: bool,
+        last_position: int,
+    ) -> None:
+        parameters = {
+            "stream_id": stream_id,
+            "deleted": deleted,
+            "version": version,
+            "first_version": first_version,
+            "created_at": created_at,
+            "last_position": last_position,
+        }
+        await connection.execute(self._queries["save_lifecycle"], parameters)
 
     async def _lock(self, connection: AsyncConnection, stream_id: str) -> None:
         await connection.execute(self._queries["lock_stream"], {"stream_id": stream_id, "seed": _LOCK_SEED})

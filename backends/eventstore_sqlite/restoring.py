@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eventstore.backend import Conflict, RestoredEvent, StreamState
+from eventstore.batches import first_events
 from eventstore_sqlite import queries
 from eventstore_sqlite.appending import Wanted, json_text, read_conflicts
 from eventstore_sqlite.records import microseconds
@@ -14,9 +15,7 @@ from eventstore_sqlite.statements import Parameters, Run
 
 async def restore_events(events: Sequence[RestoredEvent], write: Run, read: Run) -> tuple[int, ...] | Conflict:
     """Store events with their versions and times, or say why not; `read` must see what `write` wrote."""
-    firsts: dict[str, RestoredEvent] = {}
-    for event in events:
-        firsts.setdefault(event.stream_id, event)
+    firsts = first_events(events)
     rows = await write(queries.RESTORE, _parameters(firsts, events))
     if len(rows) == len(events):
         return tuple(sorted(position for (position,) in rows))

@@ -33,10 +33,9 @@ def export(url: str, file: str | None, overwrite: bool) -> None:
     eventstore export sqlite:///shop.db shop.jsonl
     eventstore export 'postgresql://host/db?schema=shop' | gzip > shop.jsonl.gz
 
-    The store is only read, and may be in use. FILE appears when it is complete; a new one can be read by
-    its owner alone.
-    `eventstore import` brings it into another store, on whatever engine. Passwords are better kept out of URLs: the
-    driver's own ways, as PGPASSWORD or ~/.pgpass, work as well.
+    The store is only read, and may be in use. FILE appears when it is complete; a new one can be read by its owner
+    alone. `eventstore import` brings it into another store, on whatever engine. Passwords are better kept out of URLs:
+    the driver's own ways, as PGPASSWORD or ~/.pgpass, work as well.
     """
     check_order(url, file)
     with told_in_words(), _output(file, overwrite=overwrite) as output:

@@ -22,8 +22,7 @@ from eventstore.ledger import (
     parked_key,
     partition_key,
 )
-
-MOST_PARTITIONS: Final = 1_000
+from eventstore.policies import MOST_PARTITIONS
 
 _KEY: Final = re.compile(f"({PARTITION}|{PARKED})([0-9]{{4}})", re.ASCII)
 _KINDS: Final = {PARTITION: Partition, PARKED: Parked}

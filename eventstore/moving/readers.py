@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from eventstore.errors import ImportConflict
 from eventstore.events import decode_json
-from eventstore.ledger import PAGE, PARKED, PARTITION, SETTINGS, Settings, StoreEntries
+from eventstore.ledger import PARKED, PARTITION, SETTINGS, Ledger, Parked, Partition, Settings, StoreEntries
 from eventstore.moving.entries import parse_entry
 from eventstore.moving.log import Log
 from eventstore.moving.positions import Positions
@@ -88,8 +88,7 @@ class Readers:
         self._keys.add(key)
         if isinstance(state.kept, Settings):
             self.consumers += 1
-            await self._forget_others(entry.name, PARKED)
-            await self._forget_others(entry.name, PARTITION)
+            await self._forget_others(entry.name)
             self._keys.clear()
 
     async def _save_entry(self, name: str, key: str, data: bytes) -> bool:
@@ -108,14 +107,13 @@ class Readers:
         return self._present[name]
 
     async def _has_begun(self, name: str) -> bool:
-        found = await self._entries.list_entries(name, SETTINGS, None, 1)
-        return bool(found) and found[0].key == SETTINGS
+        return await Ledger(name, self._entries).find(SETTINGS, Settings) is not None
 
-    async def _forget_others(self, name: str, prefix: str) -> None:
+    async def _forget_others(self, name: str) -> None:
         """Forget what an earlier import left of a consumer and the export does not have: events replayed since, say."""
-        after: tuple[str, str] | None = None
-        while page := await self._entries.list_entries(name, prefix, after, PAGE):
-            for entry in page:
-                if entry.key not in self._keys:
-                    await self._entries.save_entry(name, entry.key, None, entry.version)
-            after = (name, page[-1].key)
+        ledger = Ledger(name, self._entries)
+        found = [(kept.key, kept.version) for kept in await ledger.all(PARKED, Parked)]
+        found += [(kept.key, kept.version) for kept in await ledger.all(PARTITION, Partition)]
+        for key, version in found:
+            if key not in self._keys:
+                await ledger.remove(key, version)

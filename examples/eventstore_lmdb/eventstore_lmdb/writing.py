@@ -19,6 +19,7 @@ from eventstore.backend import (
     StreamState,
     Transaction,
 )
+from eventstore.batches import first_events
 from eventstore.events import RecordedEvent
 from eventstore.versions import ExpectedVersion, is_met
 from eventstore_lmdb.keys import entry_key, name_key, number_key, split_id, version_key
@@ -116,9 +117,7 @@ def restore(
     txn: lmdb.Transaction[bytes], tables: Tables, events: Sequence[RestoredEvent]
 ) -> tuple[int, ...] | Conflict:
     """Store events with their versions and times, and return their positions; or say why not."""
-    firsts: dict[str, RestoredEvent] = {}
-    for event in events:
-        firsts.setdefault(event.stream_id, event)
+    firsts = first_events(events)
     streams = {stream_id: find_stream(txn, tables, stream_id) or StreamRecord(stream_id) for stream_id in firsts}
     stored = _stored_events(txn, tables, (event.event for event in events))
     if stored or not all(map(_follows, firsts.values(), streams.values())):
