@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
-import pytest_asyncio
 
 from eventstore import (
     ANY,
@@ -22,24 +21,12 @@ from eventstore import (
     StreamWrite,
     open_store,
 )
-from tests.engines import ENGINES, url_for
 from tests.moving.making import file_of_events
 
 pytestmark = pytest.mark.asyncio
 
 T = TypeVar("T")
 EVENT = NewEvent("Happened", {})
-
-
-@pytest.fixture(params=ENGINES)
-def url(request: pytest.FixtureRequest) -> str:
-    return url_for(request)
-
-
-@pytest_asyncio.fixture
-async def store(url: str) -> AsyncIterator[EventStore]:
-    async with open_store(url) as store:
-        yield store
 
 
 async def elsewhere(call: Coroutine[Any, Any, T]) -> T:

@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, quote
 
 import psycopg
 import pytest
-import pytest_asyncio
 from psycopg import sql
 
 from eventstore import (
@@ -24,7 +23,6 @@ from eventstore import (
     StreamWrite,
     open_store,
 )
-from tests.engines import ENGINES, url_for
 from tests.sqlite.making import file_names
 
 pytestmark = pytest.mark.asyncio
@@ -62,17 +60,6 @@ INJECTIONS = [
 
 REFUSED = ["'\0; DROP TABLE events; --", "\n'; DROP TABLE events; --", "';\x1a DROP TABLE events"]
 """With control characters, which no name has."""
-
-
-@pytest.fixture(params=ENGINES)
-def url(request: pytest.FixtureRequest) -> str:
-    return url_for(request)
-
-
-@pytest_asyncio.fixture
-async def store(url: str) -> AsyncIterator[EventStore]:
-    async with open_store(url) as store:
-        yield store
 
 
 async def all_of(items: AsyncIterator[Any]) -> list[Any]:
